@@ -1,0 +1,259 @@
+"""The first schema: all the tables, and a ledger that can only be added to."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from connectors.store.schema import UtcDateTime
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+JSON = sa.JSON(none_as_null=True)
+
+LEDGER_TRIGGERS_SQLITE = (
+    """
+    CREATE TRIGGER alert_events_no_update BEFORE UPDATE ON alert_events
+    BEGIN SELECT RAISE(ABORT, 'alert_events is append-only'); END
+    """,
+    """
+    CREATE TRIGGER alert_events_no_delete BEFORE DELETE ON alert_events
+    BEGIN SELECT RAISE(ABORT, 'alert_events is append-only'); END
+    """,
+    # INSERT OR REPLACE deletes without the trigger above where recursive_triggers is off.
+    """
+    CREATE TRIGGER alert_events_no_replace BEFORE INSERT ON alert_events
+    WHEN EXISTS (SELECT 1 FROM alert_events WHERE sequence = NEW.sequence OR id = NEW.id)
+    BEGIN SELECT RAISE(ABORT, 'alert_events is append-only'); END
+    """,
+)
+LEDGER_TRIGGERS_POSTGRESQL = (
+    """
+    CREATE FUNCTION alert_events_refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'alert_events is append-only'; END $$
+    """,
+    """
+    CREATE TRIGGER alert_events_no_change BEFORE UPDATE OR DELETE ON alert_events
+    FOR EACH ROW EXECUTE FUNCTION alert_events_refuse()
+    """,
+    """
+    CREATE TRIGGER alert_events_no_truncate BEFORE TRUNCATE ON alert_events
+    FOR EACH STATEMENT EXECUTE FUNCTION alert_events_refuse()
+    """,
+)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "alert_events",
+        sa.Column("sequence", BIG, autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("alert_id", sa.Text, nullable=False),
+        sa.Column("event", sa.Text, nullable=False),
+        sa.Column("occurred_at", UtcDateTime, nullable=False),
+        sa.Column("recorded_at", UtcDateTime, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("details", JSON, nullable=False),
+        sa.Column("previous_hash", sa.Text, nullable=False),
+        sa.Column("hash", sa.Text, nullable=False),
+        sa.Column("signature", sa.Text),
+        sa.PrimaryKeyConstraint("sequence", name="pk_alert_events"),
+        sa.UniqueConstraint("id", name="uq_alert_events_id"),
+    )
+    op.create_index("ix_alert_events_alert_id", "alert_events", ["alert_id"])
+    op.create_table(
+        "alerts",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("severity", sa.Text, nullable=False),
+        sa.Column("opened_at", UtcDateTime, nullable=False),
+        sa.Column("updated_at", UtcDateTime, nullable=False),
+        sa.Column("resolved_at", UtcDateTime),
+        sa.Column("peak_surprise", sa.Float, nullable=False),
+        sa.Column("peak_observed", sa.Float, nullable=False),
+        sa.Column("expected_at_peak", sa.Float, nullable=False),
+        sa.Column("first_spike_id", sa.Text, nullable=False),
+        sa.Column("peak_spike_id", sa.Text, nullable=False),
+        sa.Column("last_spike_id", sa.Text, nullable=False),
+        sa.Column("spikes", sa.Integer, nullable=False),
+        sa.Column("evidence", JSON, nullable=False),
+        sa.Column("configuration", sa.Text, nullable=False),
+        sa.Column("model", sa.Text, nullable=False),
+        sa.Column("acknowledged_at", UtcDateTime),
+        sa.Column("acknowledged_by", sa.Text),
+        sa.Column("assigned_to", sa.Text),
+        sa.Column("disposition", sa.Text),
+        sa.Column("disposition_reason", sa.Text),
+        sa.Column("snoozed_until", UtcDateTime),
+        sa.PrimaryKeyConstraint("id", name="pk_alerts"),
+    )
+    op.create_index("ix_alerts_key", "alerts", ["key"])
+    op.create_index("ix_alerts_state_opened_at", "alerts", ["state", "opened_at"])
+    op.create_table(
+        "dead_letters",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("stage", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("error", sa.Text, nullable=False),
+        sa.Column("payload", sa.LargeBinary, nullable=False),
+        sa.Column("payload_size", BIG, nullable=False),
+        sa.Column("line", BIG),
+        sa.Column("topic", sa.Text),
+        sa.Column("partition", sa.Integer),
+        sa.Column("offset", BIG),
+        sa.Column("recorded_at", UtcDateTime),
+        sa.Column("retried_at", UtcDateTime),
+        sa.Column("run_id", sa.Text),
+        sa.PrimaryKeyConstraint("id", name="pk_dead_letters"),
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("alert_id", sa.Text, nullable=False),
+        sa.Column("event_id", sa.Text, nullable=False),
+        sa.Column("channel", sa.Text, nullable=False),
+        sa.Column("recipient", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("next_attempt_at", UtcDateTime),
+        sa.Column("last_error", sa.Text),
+        sa.Column("recorded_at", UtcDateTime, nullable=False),
+        sa.Column("delivered_at", UtcDateTime),
+        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
+    )
+    op.create_index("ix_deliveries_alert_id", "deliveries", ["alert_id"])
+    op.create_table(
+        "late_messages",
+        sa.Column("message_id", sa.Text, nullable=False),
+        sa.Column("published_at", UtcDateTime, nullable=False),
+        sa.Column("frontier", UtcDateTime, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("run_id", sa.Text),
+        sa.PrimaryKeyConstraint("message_id", name="pk_late_messages"),
+    )
+    op.create_table(
+        "messages",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("published_at", UtcDateTime, nullable=False),
+        sa.Column("received_at", UtcDateTime),
+        sa.Column("title", sa.Text),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("url", sa.Text),
+        sa.Column("language", sa.Text),
+        sa.Column("entities", JSON, nullable=False),
+        sa.Column("author_hash", sa.Text),
+        sa.Column("topic", sa.Text),
+        sa.Column("partition", sa.Integer),
+        sa.Column("offset", BIG),
+        sa.PrimaryKeyConstraint("id", name="pk_messages"),
+    )
+    op.create_index("ix_messages_published_at", "messages", ["published_at"])
+    op.create_table(
+        "run_state",
+        sa.Column("run_id", sa.Text, nullable=False),
+        sa.Column("component", sa.Text, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("payload", sa.LargeBinary, nullable=False),
+        sa.Column("slice", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "component", name="pk_run_state"),
+    )
+    op.create_table(
+        "runs",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("manifest", JSON, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("started_at", UtcDateTime, nullable=False),
+        sa.Column("finished_at", UtcDateTime),
+        sa.Column("counters", JSON),
+        sa.Column("error", sa.Text),
+        sa.PrimaryKeyConstraint("id", name="pk_runs"),
+    )
+    op.create_table(
+        "spikes",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("phase", sa.Text, nullable=False),
+        sa.Column("window_start", UtcDateTime, nullable=False),
+        sa.Column("window_end", UtcDateTime, nullable=False),
+        sa.Column("scale_seconds", sa.Integer, nullable=False),
+        sa.Column("observed", sa.Float, nullable=False),
+        sa.Column("expected", sa.Float, nullable=False),
+        sa.Column("dispersion", sa.Float, nullable=False),
+        sa.Column("log10_tail", sa.Float, nullable=False),
+        sa.Column("surprise", sa.Float, nullable=False),
+        sa.Column("threshold", sa.Float, nullable=False),
+        sa.Column("severity", sa.Text, nullable=False),
+        sa.Column("negative_share", sa.Float, nullable=False),
+        sa.Column("expected_negative_share", sa.Float, nullable=False),
+        sa.Column("counts", JSON, nullable=False),
+        sa.Column("message_ids", JSON, nullable=False),
+        sa.Column("configuration", sa.Text, nullable=False),
+        sa.Column("model", sa.Text, nullable=False),
+        sa.Column("final", sa.Boolean, nullable=False),
+        sa.Column("run_id", sa.Text),
+        sa.PrimaryKeyConstraint("id", name="pk_spikes"),
+    )
+    op.create_index("ix_spikes_key_window_end", "spikes", ["key", "window_end"])
+    op.create_table(
+        "window_stats",
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("start", UtcDateTime, nullable=False),
+        sa.Column("seconds", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("configuration", sa.Text, nullable=False),
+        sa.Column("messages", BIG, nullable=False),
+        sa.Column("negative", BIG, nullable=False),
+        sa.Column("neutral", BIG, nullable=False),
+        sa.Column("positive", BIG, nullable=False),
+        sa.Column("abstained", BIG, nullable=False),
+        sa.Column("new_negative", BIG, nullable=False),
+        sa.Column("new_neutral", BIG, nullable=False),
+        sa.Column("new_positive", BIG, nullable=False),
+        sa.Column("repeats", BIG, nullable=False),
+        sa.Column("repeats_negative", BIG, nullable=False),
+        sa.Column("weight_new", BIG, nullable=False),
+        sa.Column("weight_new_negative", BIG, nullable=False),
+        sa.Column("weight_repeats", BIG, nullable=False),
+        sa.Column("weight_repeats_negative", BIG, nullable=False),
+        sa.Column("score_sum", BIG, nullable=False),
+        sa.Column("sources", BIG, nullable=False),
+        sa.Column("final", sa.Boolean, nullable=False),
+        sa.Column("frontier", UtcDateTime, nullable=False),
+        sa.PrimaryKeyConstraint("key", "start", "seconds", "configuration", name="pk_window_stats"),
+    )
+    op.create_index(
+        "ix_window_stats_configuration_key_start", "window_stats", ["configuration", "key", "start"]
+    )
+    op.create_index("ix_window_stats_start", "window_stats", ["start"])
+    op.create_table(
+        "tags",
+        sa.Column("message_id", sa.Text, nullable=False),
+        sa.Column("published_at", UtcDateTime, nullable=False),
+        sa.Column("sentiment", sa.Text, nullable=False),
+        sa.Column("topic", sa.Text, nullable=False),
+        sa.Column("negative", sa.Float, nullable=False),
+        sa.Column("neutral", sa.Float, nullable=False),
+        sa.Column("positive", sa.Float, nullable=False),
+        sa.Column("topics", JSON, nullable=False),
+        sa.Column("abstained", sa.Boolean, nullable=False),
+        sa.Column("entities", JSON, nullable=False),
+        sa.Column("listing", sa.Boolean, nullable=False),
+        sa.Column("story", sa.Text),
+        sa.Column("repeat", sa.Boolean, nullable=False),
+        sa.Column("model", JSON, nullable=False),
+        sa.Column("processed_at", UtcDateTime),
+        sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name="fk_tags_message_id"),
+        sa.PrimaryKeyConstraint("message_id", name="pk_tags"),
+    )
+    op.create_index("ix_tags_published_at", "tags", ["published_at"])
+
+    sqlite = op.get_bind().dialect.name == "sqlite"
+    for statement in LEDGER_TRIGGERS_SQLITE if sqlite else LEDGER_TRIGGERS_POSTGRESQL:
+        op.execute(statement)

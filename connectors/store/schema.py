@@ -1,0 +1,310 @@
+"""The tables, the same in SQLite and PostgreSQL. Times are aware UTC with microseconds.
+
+A change here needs a migration in `migrations/versions`, and its name in REVISIONS.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.types import TypeEngine
+
+REVISIONS = ("0001",)
+"""The migrations that this version knows, oldest first; the last one is the schema below."""
+
+PEOPLE_COLUMNS = (
+    "acknowledged_at",
+    "acknowledged_by",
+    "assigned_to",
+    "disposition",
+    "disposition_reason",
+    "snoozed_until",
+)
+"""The columns of `alerts` that belong to people: no pipeline writes them."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime: `timestamptz`, or text `YYYY-MM-DD HH:MM:SS.ffffff` in SQLite.
+
+    Raises ValueError where a datetime without a zone is stored.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(26))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | str | None:
+        if value is None:
+            return None
+        if value.tzinfo is not UTC:
+            if value.tzinfo is None:
+                raise ValueError(f"the time {value} has no zone: give it in UTC")
+            value = value.astimezone(UTC)
+        return value.isoformat(" ", "microseconds")[:26] if dialect.name == "sqlite" else value
+
+    def process_result_value(
+        self, value: datetime | str | None, dialect: Dialect
+    ) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+        return value.astimezone(UTC)
+
+
+_JSON = JSON(none_as_null=True)
+_BIG = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _required(name: str, kind: TypeEngine[Any]) -> Column[Any]:
+    return Column(name, kind, nullable=False)
+
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _required("source", Text()),
+    Column("published_at", UtcDateTime, nullable=False, index=True),
+    Column("received_at", UtcDateTime),
+    Column("title", Text),
+    _required("text", Text()),
+    Column("url", Text),
+    Column("language", Text),
+    _required("entities", _JSON),
+    Column("author_hash", Text),
+    Column("topic", Text),
+    Column("partition", Integer),
+    Column("offset", _BIG),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("message_id", Text, ForeignKey("messages.id"), primary_key=True),
+    Column("published_at", UtcDateTime, nullable=False, index=True),
+    _required("sentiment", Text()),
+    _required("topic", Text()),
+    _required("negative", Float()),
+    _required("neutral", Float()),
+    _required("positive", Float()),
+    _required("topics", _JSON),
+    _required("abstained", Boolean()),
+    _required("entities", _JSON),
+    _required("listing", Boolean()),
+    Column("story", Text),
+    _required("repeat", Boolean()),
+    _required("model", _JSON),
+    Column("processed_at", UtcDateTime),
+)
+
+window_stats = Table(
+    "window_stats",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("start", UtcDateTime, primary_key=True),
+    Column("seconds", Integer, primary_key=True, autoincrement=False),
+    Column("configuration", Text, primary_key=True),
+    *(
+        _required(name, _BIG)
+        for name in (
+            "messages",
+            "negative",
+            "neutral",
+            "positive",
+            "abstained",
+            "new_negative",
+            "new_neutral",
+            "new_positive",
+            "repeats",
+            "repeats_negative",
+            "weight_new",
+            "weight_new_negative",
+            "weight_repeats",
+            "weight_repeats_negative",
+            "score_sum",
+            "sources",
+        )
+    ),
+    _required("final", Boolean()),
+    Column("frontier", UtcDateTime, nullable=False),
+    Index(None, "start"),
+    Index(None, "configuration", "key", "start"),
+)
+
+spikes = Table(
+    "spikes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _required("key", Text()),
+    _required("kind", Text()),
+    _required("phase", Text()),
+    Column("window_start", UtcDateTime, nullable=False),
+    Column("window_end", UtcDateTime, nullable=False),
+    _required("scale_seconds", Integer()),
+    *(
+        _required(name, Float())
+        for name in (
+            "observed",
+            "expected",
+            "dispersion",
+            "log10_tail",
+            "surprise",
+            "threshold",
+        )
+    ),
+    _required("severity", Text()),
+    _required("negative_share", Float()),
+    _required("expected_negative_share", Float()),
+    _required("counts", _JSON),
+    _required("message_ids", _JSON),
+    _required("configuration", Text()),
+    _required("model", Text()),
+    _required("final", Boolean()),
+    Column("run_id", Text),
+    Index(None, "key", "window_end"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("key", Text, nullable=False, index=True),
+    _required("kind", Text()),
+    _required("state", Text()),
+    _required("severity", Text()),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("resolved_at", UtcDateTime),
+    _required("peak_surprise", Float()),
+    _required("peak_observed", Float()),
+    _required("expected_at_peak", Float()),
+    _required("first_spike_id", Text()),
+    _required("peak_spike_id", Text()),
+    _required("last_spike_id", Text()),
+    _required("spikes", Integer()),
+    _required("evidence", _JSON),
+    _required("configuration", Text()),
+    _required("model", Text()),
+    Column("acknowledged_at", UtcDateTime),
+    Column("acknowledged_by", Text),
+    Column("assigned_to", Text),
+    Column("disposition", Text),
+    Column("disposition_reason", Text),
+    Column("snoozed_until", UtcDateTime),
+    Index(None, "state", "opened_at"),
+)
+
+alert_events = Table(
+    "alert_events",
+    metadata,
+    Column("sequence", _BIG, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("alert_id", Text, nullable=False, index=True),
+    _required("event", Text()),
+    Column("occurred_at", UtcDateTime, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    _required("actor", Text()),
+    _required("details", _JSON),
+    _required("previous_hash", Text()),
+    _required("hash", Text()),
+    Column("signature", Text),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("alert_id", Text, nullable=False, index=True),
+    _required("event_id", Text()),
+    _required("channel", Text()),
+    _required("recipient", Text()),
+    _required("state", Text()),
+    _required("attempts", Integer()),
+    Column("next_attempt_at", UtcDateTime),
+    Column("last_error", Text),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("delivered_at", UtcDateTime),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _required("source", Text()),
+    _required("stage", Text()),
+    _required("reason", Text()),
+    _required("error", Text()),
+    _required("payload", LargeBinary()),
+    _required("payload_size", _BIG),
+    Column("line", _BIG),
+    Column("topic", Text),
+    Column("partition", Integer),
+    Column("offset", _BIG),
+    Column("recorded_at", UtcDateTime),
+    Column("retried_at", UtcDateTime),
+    Column("run_id", Text),
+)
+
+late_messages = Table(
+    "late_messages",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("published_at", UtcDateTime, nullable=False),
+    Column("frontier", UtcDateTime, nullable=False),
+    _required("reason", Text()),
+    Column("run_id", Text),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _required("kind", Text()),
+    _required("manifest", _JSON),
+    _required("state", Text()),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("counters", _JSON),
+    Column("error", Text),
+)
+
+run_state = Table(
+    "run_state",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("component", Text, primary_key=True),
+    _required("version", Integer()),
+    _required("payload", LargeBinary()),
+    _required("slice", Integer()),
+)

@@ -1,0 +1,147 @@
+"""How rows are written: which row wins, and statements compiled once for each set of columns.
+
+A row is taken only where it is not older than the stored one, so that whatever is delivered twice,
+or by a worker that should be dead, turns nothing back.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Dialect, Table, and_, or_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from connectors.errors import StoreError
+from connectors.store import schema
+from connectors.store.schema import PEOPLE_COLUMNS, metadata
+
+Row = Mapping[str, Any]
+Guard = Callable[[Any, Any], ColumnElement[bool]]
+
+_PLAIN = frozenset({"alert_events"})
+_FIRST_WINS = frozenset({"messages", "dead_letters", "late_messages"})
+_NOT_STORED = "schema"
+"""The version of a record: said by the table's own schema."""
+
+_BATCH = 5_000
+
+
+def _final_and_further(new: Any, stored: Any) -> ColumnElement[bool]:
+    further = and_(new.final == stored.final, new.frontier >= stored.frontier)
+    return or_(new.final > stored.final, further)
+
+
+def _as_final(new: Any, stored: Any) -> ColumnElement[bool]:
+    result: ColumnElement[bool] = new.final >= stored.final
+    return result
+
+
+def _as_recent(new: Any, stored: Any) -> ColumnElement[bool]:
+    result: ColumnElement[bool] = new.updated_at >= stored.updated_at
+    return result
+
+
+_GUARDS: dict[str, Guard] = {
+    "window_stats": _final_and_further,
+    "spikes": _as_final,
+    "alerts": _as_recent,
+}
+"""Table -> when a row replaces the stored one; elsewhere the last one does."""
+
+
+class Writer:
+    """Writes rows into the tables over one dialect; keeps the compiled statements."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._statements: dict[tuple[str, tuple[str, ...]], _Statement] = {}
+
+    def write(self, connection: Connection, table_name: str, rows: Iterable[Row]) -> int:
+        """Writes rows of the same columns; returns how many were taken.
+
+        Raises StoreError where the table or a column does not exist, or a row lacks a column that
+        the first one has.
+        """
+        rows = rows if isinstance(rows, Sequence) else list(rows)
+        if not rows:
+            return 0
+        statement = self._statement(table_name, tuple(rows[0]))
+        return sum(
+            statement.execute(connection, rows[start : start + _BATCH])
+            for start in range(0, len(rows), _BATCH)
+        )
+
+    def _statement(self, table_name: str, columns: tuple[str, ...]) -> "_Statement":
+        key = (table_name, columns)
+        found = self._statements.get(key)
+        if found is None:
+            table = metadata.tables.get(table_name)
+            if table is None:
+                raise StoreError(f"there is no table {table_name!r}")
+            names = [name for name in columns if name != _NOT_STORED]
+            if unknown := [name for name in names if name not in _writable(table)]:
+                raise StoreError(f"the table {table_name!r} has no column {unknown[0]!r} to write")
+            found = self._statements[key] = _Statement(table, names, self._dialect)
+        return found
+
+
+def _writable(table: Table) -> set[str]:
+    return set(table.columns.keys()) - (set(PEOPLE_COLUMNS) if table is schema.alerts else set())
+
+
+class _Statement:
+    """An INSERT for one table and set of columns, with its conversions, outside the ORM's path.
+
+    SQLAlchemy compiles the statement and supplies the conversions; applying them here, column by
+    column where one is needed at all, is several times faster than its way of one row at a time.
+    """
+
+    def __init__(self, table: Table, names: list[str], dialect: Dialect) -> None:
+        compiled = _insert(table, names, dialect).compile(dialect=dialect, column_keys=names)
+        self._sql = str(compiled)
+        self._table = table.name
+        self._names = list(compiled.positiontup or names)
+        self._positional = bool(compiled.positiontup)
+        processors = (
+            (index, table.columns[name].type.dialect_impl(dialect).bind_processor(dialect))
+            for index, name in enumerate(self._names)
+        )
+        self._processors = [(index, process) for index, process in processors if process]
+        # itemgetter of one name gives no tuple; every table has two columns that must be there.
+        self._values = itemgetter(*self._names, self._names[0])
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
+        try:
+            columns = list(zip(*map(self._values, rows), strict=True))[:-1]
+        except KeyError as error:
+            raise StoreError(f"a row for {self._table!r} lacks the column {error}") from error
+        converted: list[Iterable[Any]] = list(columns)
+        try:
+            for index, process in self._processors:
+                converted[index] = map(process, columns[index])
+            values = list(zip(*converted, strict=True))
+        except ValueError as error:
+            raise StoreError(f"a row for {self._table!r} cannot be stored: {error}") from error
+        parameters: Any = (
+            values
+            if self._positional
+            else [dict(zip(self._names, row, strict=True)) for row in values]
+        )
+        return connection.exec_driver_sql(self._sql, parameters).rowcount
+
+
+def _insert(table: Table, names: list[str], dialect: Dialect) -> sqlite.Insert | postgresql.Insert:
+    insert: sqlite.Insert | postgresql.Insert = (
+        sqlite.insert(table) if dialect.name == "sqlite" else postgresql.insert(table)
+    )
+    if table.name in _PLAIN:
+        return insert
+    if table.name in _FIRST_WINS:
+        return insert.on_conflict_do_nothing()
+    key = [column.name for column in table.primary_key]
+    guard = _GUARDS.get(table.name)
+    return insert.on_conflict_do_update(
+        index_elements=key,
+        set_={name: insert.excluded[name] for name in names if name not in key},
+        where=guard(insert.excluded, table.c) if guard else None,
+    )
