@@ -5,7 +5,6 @@ bytes and the reason, and reading goes on. Blank lines are skipped and count as 
 """
 
 import csv
-import gzip
 import hashlib
 import io
 import os
@@ -14,12 +13,15 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from connectors.dead_letter import DeadLetter, dead_letter
 from connectors.errors import Rejected, SourceError, SourceTruncated
 from connectors.message import Message
 from connectors.parsing import FIELDS, RECORD_LIMIT, MessageParser, decode_json
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer as Buffer
 
 _KINDS: dict[str, Literal["jsonl", "csv"]] = {
     ".jsonl": "jsonl",
@@ -30,6 +32,7 @@ _KINDS: dict[str, Literal["jsonl", "csv"]] = {
 }
 _DELIMITERS = ",;\t|"
 _BUFFER_BYTES = 1 << 16
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _BOM = b"\xef\xbb\xbf"
 _COLUMNS_SHOWN = 20
 
@@ -212,7 +215,7 @@ class FileSource:
             self.size = os.fstat(self._disk.fileno()).st_size
             self.compressed = self._is_gzip()
             self._file: io.BufferedReader = (
-                io.BufferedReader(gzip.GzipFile(fileobj=self._disk), _BUFFER_BYTES)
+                io.BufferedReader(_Gunzip(self._disk), _BUFFER_BYTES)
                 if self.compressed
                 else self._disk
             )
@@ -351,6 +354,61 @@ class FileSource:
             raise SourceError(f"{self.path} has a header but no rows: it holds no messages")
 
 
+class _Gunzip(io.RawIOBase):
+    """Decompresses gzip, and raises only after everything before the damage was given.
+
+    The standard library's reader loses up to a buffer of good data before it. Raises EOFError where
+    the file is cut short, zlib.error where it is damaged.
+    """
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+        self._member = zlib.decompressobj(_GZIP_WINDOW)
+        self._error: zlib.error | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "Buffer", /) -> int:
+        view = memoryview(buffer)
+        data = self._read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def _read(self, limit: int) -> bytes:
+        while True:
+            if self._error:
+                raise self._error
+            if self._member.eof:  # gzip files may be strung together, and padded with zeros
+                packed = self._member.unused_data.lstrip(b"\0") or self._file.read(_BUFFER_BYTES)
+                if not packed:
+                    return b""
+                self._member = zlib.decompressobj(_GZIP_WINDOW)
+            else:
+                packed = self._member.unconsumed_tail or self._file.read(_BUFFER_BYTES)
+                if not packed:
+                    raise EOFError
+            before = self._member.copy()
+            try:
+                data = self._member.decompress(packed, limit)
+            except zlib.error as error:
+                self._error = error
+                data = _good_part(before, packed)
+            if data:
+                return data
+
+
+def _good_part(member: "zlib._Decompress", packed: bytes) -> bytes:
+    """What `packed` gives up to the byte that is wrong."""
+    parts = []
+    try:
+        for index in range(len(packed)):
+            parts.append(member.decompress(packed[index : index + 1]))
+    except zlib.error:
+        return b"".join(parts)
+    return b"".join(parts)
+
+
 class _Lines(Iterator[_Line]):
     """Physical lines, each held no further than the limit; lines can be pushed back."""
 
@@ -471,7 +529,7 @@ def _too_large(line: _Line) -> BadRecord:
     return BadRecord(line.number, line.raw[:RECORD_LIMIT], line.size, "too-large", error)
 
 
-_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
+_DAMAGE = (EOFError, zlib.error)
 
 
 def _damaged(path: Path, error: Exception) -> SourceTruncated:

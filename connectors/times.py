@@ -91,20 +91,21 @@ _FORMS = tuple(
     )
 )
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?", re.ASCII)
-_COMPACT = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}
-"""Digits alone that are a date: as Unix times they would lie in August 1970 or after 2286."""
+_COMPACT_LENGTHS = (len("YYYYMMDD"), len("YYYYMMDDhhmmss"))
+"""Digits alone that are a date: as Unix times they would lie before 1974 or after 2286."""
 
 
 def _read_text(text: str) -> datetime:
     if not text:
         raise TimeError("the time is empty")
     if _NUMBER.fullmatch(text):
-        compact = _COMPACT.get(len(text)) if text.isdigit() else None
-        return datetime.strptime(text, compact) if compact else _from_unix(Decimal(text))
+        if len(text) in _COMPACT_LENGTHS and text.isdigit():
+            return datetime.fromisoformat(f"{text[:8]}T{text[8:] or '00'}")
+        return _from_unix(Decimal(text))
     for form in _FORMS:
         if match := form.fullmatch(text):
             return _from_parts(match.groupdict())
-    if text[4:5] == "-" and text[10:11] in _SEPARATORS:
+    if (text[4:5] == "-" and text[10:11] in _SEPARATORS) or text[8:9] == "T":
         return datetime.fromisoformat(text)
     if "/" in text:
         raise TimeError(
@@ -121,7 +122,7 @@ def _from_parts(parts: dict[str, str | None]) -> datetime:
     month = _MONTHS.get(name.lower()) if name else int(parts["month"] or 0)
     if month is None:
         raise TimeError(f"{name!r} is not a month")
-    at = datetime(
+    at = datetime(  # noqa: DTZ001 (a zone is put on below where one was given)
         int(parts["year"] or 0),
         month,
         int(parts["day"] or 0),
@@ -157,5 +158,8 @@ def _from_unix(number: int | float | Decimal) -> datetime:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:  # Python prints no integers of thousands of digits
+        return "a huge number"
     return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -122,7 +122,7 @@ tags = Table(
     _required("abstained", Boolean()),
     _required("entities", _JSON),
     _required("listing", Boolean()),
-    Column("story", Text),
+    Column("story", Text, index=True),
     _required("repeat", Boolean()),
     _required("model", _JSON),
     Column("processed_at", UtcDateTime),

@@ -65,6 +65,14 @@ class Store:
         return store
 
     @classmethod
+    def existing(cls, url: str | Path) -> Self:
+        """Opens a database that must be there: for those who only read; raises StoreError."""
+        parsed = _parsed(url)
+        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+            raise StoreError(f"there is no store at {parsed.database}: fill one with a replay")
+        return cls.open(url)
+
+    @classmethod
     def upgrade(cls, url: str | Path) -> None:
         """Creates the tables at `url`, or brings them to the current schema; raises StoreError."""
         store = cls(_engine(url, 30.0))
@@ -108,7 +116,12 @@ class Store:
             return rows(connection, query)
 
     def alerts(
-        self, *, state: str | None = None, key: str | None = None, limit: int | None = None
+        self,
+        *,
+        state: str | None = None,
+        key: str | None = None,
+        configuration: str | None = None,
+        limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """Alerts, the newest first."""
         query = select(alerts).order_by(alerts.c.opened_at.desc(), alerts.c.id).limit(limit)
@@ -116,6 +129,8 @@ class Store:
             query = query.where(alerts.c.state == state)
         if key is not None:
             query = query.where(alerts.c.key == key)
+        if configuration is not None:
+            query = query.where(alerts.c.configuration == configuration)
         return self.rows(query)
 
     def alert(self, alert_id: str) -> dict[str, Any] | None:

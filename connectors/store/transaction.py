@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 
 from connectors.errors import StoreError
 from connectors.store.schema import (
@@ -56,9 +56,16 @@ class Transaction:
         return {row["component"]: (row["version"], row["payload"]) for row in self.rows(query)}
 
     def save_state(
-        self, run_id: str, slice_number: int, states: Mapping[str, tuple[int, bytes]]
+        self, run_id: str, slice_number: int, states: Mapping[str, tuple[int, bytes | None]]
     ) -> None:
-        """Saves the state of components (version and bytes), replacing the earlier one."""
+        """Saves the state of components (version and bytes), replacing the earlier one.
+
+        A component whose bytes are None is removed.
+        """
+        gone = [component for component, (_, payload) in states.items() if payload is None]
+        self._connection.execute(
+            delete(run_state).where(run_state.c.run_id == run_id, run_state.c.component.in_(gone))
+        )
         self.upsert(
             "run_state",
             [
@@ -70,6 +77,7 @@ class Transaction:
                     "slice": slice_number,
                 }
                 for component, (version, payload) in states.items()
+                if payload is not None
             ],
         )
 
@@ -80,6 +88,11 @@ class Transaction:
     def save_run(self, row: Row) -> None:
         """Writes a row of `runs`, replacing the stored one."""
         self.upsert("runs", [row])
+
+    def known_events(self, ids: Iterable[str]) -> set[str]:
+        """Those of the event ids that stand in the ledger."""
+        found = self.rows(select(alert_events.c.id).where(alert_events.c.id.in_(list(ids))))
+        return {row["id"] for row in found}
 
     def last_event(self) -> dict[str, Any] | None:
         """The newest row of the ledger, None where it is empty."""

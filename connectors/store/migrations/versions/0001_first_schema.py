@@ -253,6 +253,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("message_id", name="pk_tags"),
     )
     op.create_index("ix_tags_published_at", "tags", ["published_at"])
+    op.create_index("ix_tags_story", "tags", ["story"])
 
     sqlite = op.get_bind().dialect.name == "sqlite"
     for statement in LEDGER_TRIGGERS_SQLITE if sqlite else LEDGER_TRIGGERS_POSTGRESQL:
