@@ -1,0 +1,38 @@
+# `make demo` and `make test` each do all of their own set-up.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint setup setup-test clean
+
+demo: setup
+	@$(BIN)/foreshock demo
+
+test: setup-test lint
+	@$(BIN)/python -m pytest
+
+lint: setup-test
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+setup: $(VENV)/.installed
+
+setup-test: $(VENV)/.installed-test
+
+$(VENV)/.installed: pyproject.toml constraints.txt infra/setup/venv.sh
+	@infra/setup/venv.sh $(PYTHON) $(VENV)
+	@echo "Installing Foreshock into $(VENV) (about a minute)"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+# The tests train a tiny model, so they need PyTorch; the report is looked at in a real browser.
+$(VENV)/.installed-test: $(VENV)/.installed infra/setup/debian.sh
+	@infra/setup/debian.sh chromium
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]' --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .foreshock .mypy_cache .pytest_cache .ruff_cache .hypothesis
