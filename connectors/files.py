@@ -179,7 +179,8 @@ def _check_columns(path: str | Path, parser: MessageParser) -> None:
         try:
             for record in file:
                 columns = file.header or (record.value if isinstance(record, Record) else ())
-                seen.update(dict.fromkeys(columns))
+                if len(seen) < _COLUMNS_SHOWN:
+                    seen.update(dict.fromkeys(columns))
                 found = {field for field, names in parser.layout(columns).items() if names}
                 if "title" in found and "text" not in parser.mapping:
                     found.add("text")

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from connectors.errors import StoreError
 from connectors.store.migration import upgrade
@@ -228,12 +228,12 @@ def _engine(url: str | Path, busy_seconds: float) -> Engine:
     try:
         parsed = _parsed(url)
         engine = create_engine(parsed, json_serializer=lambda value: _encode_json(value).decode())
+    except ImportError as error:
+        raise StoreError(f"the driver for {parsed} is not installed: {error}") from error
     except (ArgumentError, ValueError) as error:
         raise StoreError(
             f"{url!r} is not the address of a store: write sqlite:///FILE or postgresql://…"
         ) from error
-    except (ImportError, NoSuchModuleError) as error:
-        raise StoreError(f"the driver for {parsed} is not installed: {error}") from error
     if engine.dialect.name == "sqlite":
         _set_up_sqlite(engine, busy_seconds)
     elif engine.dialect.name != "postgresql":

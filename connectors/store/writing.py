@@ -120,7 +120,7 @@ class _Statement:
             for index, process in self._processors:
                 converted[index] = map(process, columns[index])
             values = list(zip(*converted, strict=True))
-        except ValueError as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise StoreError(f"a row for {self._table!r} cannot be stored: {error}") from error
         parameters: Any = (
             values
