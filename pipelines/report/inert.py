@@ -1,0 +1,66 @@
+"""Makes hostile text harmless to read: what would reorder or hide characters is shown by name.
+
+Escaping of HTML is the template's work (autoescape); this is about what escaping leaves alone.
+"""
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+MAX_CHARACTERS = 1_200
+"""No more of one message is shown; the page says how much was left out."""
+
+LEVELS = 4
+"""Steps of intensity of a highlighted word."""
+
+_FAINTEST = 0.2
+"""Words below this share of the heaviest one are not highlighted."""
+
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # controls other than tab and line breaks
+    "\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of text to show; `level` 0 is plain, 1 to `LEVELS` highlighted ever more."""
+
+    text: str
+    level: int = 0
+
+
+def visible(text: str) -> str:
+    """The text with HTML entities resolved and each unseen character as its code, as `⟦U+202E⟧`."""
+    return _UNSEEN.sub(lambda unseen: f"⟦U+{ord(unseen[0]):04X}⟧", html.unescape(text))
+
+
+def label(text: str) -> str:
+    """A name for a chart, on one line: Plotly reads a small HTML in labels, so it is escaped."""
+    line = " ".join(visible(unicodedata.normalize("NFC", text)).split())
+    return html.escape(line[:80], quote=False)
+
+
+def pieces(text: str, words: Sequence[tuple[int, int, float]]) -> tuple[Piece, ...]:
+    """Cuts `text` at the words that weigh most.
+
+    `words` holds (start, end, weight), offsets into `text`; only positive weights, which speak for
+    the label, are highlighted. Spans that overlap or lie outside the text are skipped.
+    """
+    return tuple(_cut(text[:MAX_CHARACTERS], words))
+
+
+def _cut(text: str, words: Sequence[tuple[int, int, float]]) -> Iterator[Piece]:
+    heaviest = max((weight for *_, weight in words), default=0.0)
+    at = 0
+    for start, end, weight in sorted(words):
+        if at <= start < end <= len(text) and weight > 0 and weight >= _FAINTEST * heaviest:
+            if at < start:
+                yield Piece(visible(text[at:start]))
+            yield Piece(visible(text[start:end]), max(1, round(LEVELS * weight / heaviest)))
+            at = end
+    if at < len(text):
+        yield Piece(visible(text[at:]))
