@@ -1,0 +1,156 @@
+"""The CPU back end: the graph is built from the artifact's tensors and runs in static int8."""
+
+import platform
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+from openvino import opset13 as ops
+
+from models.artifact import PADDING, ActivationGrid, Artifact
+from models.backends.base import Logits, TokenBatch
+from models.tags import HEADS
+
+Node = Any  # the types of OpenVINO's nodes are not declared
+
+IN_FLIGHT = 2
+"""Batches under way: one computes while the next is tokenised and padded."""
+
+
+class OpenVinoBackend:
+    """Static int8 on OpenVINO; see `models.backends.base.Backend` for the contract."""
+
+    def __init__(
+        self, artifact: Artifact, threads: int | None = None, compiled_cache: Path | None = None
+    ) -> None:
+        """`threads`: None for all cores. `compiled_cache`: folder that keeps the compiled graph."""
+        core = openvino.Core()
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+        }
+        if threads is not None:
+            options["INFERENCE_NUM_THREADS"] = threads
+        if compiled_cache is not None:
+            options["CACHE_DIR"] = str(compiled_cache)
+        self._compiled = core.compile_model(_Graph(artifact).model(), "CPU", options)
+        self._idle = [self._compiled.create_infer_request() for _ in range(IN_FLIGHT)]
+        version = ".".join(openvino.__version__.split("-")[0].split(".")[:2])
+        self.numeric_path = f"openvino-{version}/int8/{_instruction_set()}"
+
+    def logits(self, batches: Iterable[TokenBatch]) -> Iterator[Logits]:
+        """Logits of each batch, in order; the next batch is drawn while earlier ones compute."""
+        running: deque[Any] = deque()
+        try:
+            for batch in batches:
+                if len(running) == IN_FLIGHT:
+                    yield self._finished(running)
+                request = self._idle.pop()
+                running.append(request)
+                request.start_async({0: batch})
+            while running:
+                yield self._finished(running)
+        finally:
+            for request in running:
+                request.wait()
+                self._idle.append(request)
+
+    def _finished(self, running: deque[Any]) -> Logits:
+        request = running[0]
+        request.wait()
+        answers = tuple(request.get_output_tensor(i).data.copy() for i in range(len(HEADS)))
+        self._idle.append(running.popleft())
+        return answers[0], answers[1]
+
+
+class _Graph:
+    """The network of `models.training.network`, node for node, over the artifact's tensors."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.sizes = artifact.config.architecture
+        self.tensors = artifact.tensors
+        self.activations = artifact.config.activations
+
+    def model(self) -> openvino.Model:
+        """Token ids (texts, length) -> logits of the heads, in the order of `HEADS`."""
+        tokens = ops.parameter([-1, -1], np.int32, name="tokens")
+        present = ops.convert(ops.not_equal(tokens, np.int32(PADDING)), "f32")
+        hidden = ops.multiply(ops.subtract(present, np.float32(1)), np.float32(1e4))
+        mask = ops.unsqueeze(hidden, np.array([1, 2]))
+        states = self._norm(self._embedding(tokens), "norm")
+        for i in range(self.sizes.layers):
+            states = self._layer(states, mask, f"layers.{i}")
+        weight = ops.unsqueeze(present, np.array([2]))
+        total = ops.reduce_sum(ops.multiply(states, weight), np.array([1]))
+        pooled = ops.divide(total, ops.reduce_sum(weight, np.array([1])))
+        answers = []
+        for head in HEADS:
+            product = ops.matmul(pooled, self._constant(f"heads.{head}.weight"), False, True)
+            answers.append(ops.result(ops.add(product, self._constant(f"heads.{head}.bias"))))
+        return openvino.Model(answers, [tokens], "foreshock")
+
+    def _embedding(self, tokens: Node) -> Node:
+        axis = np.int64(0)
+        rows = ops.gather(self._constant("words.weight"), tokens, axis)
+        scales = ops.gather(self._constant("words.scale"), tokens, axis)
+        words = ops.multiply(ops.convert(rows, "f32"), scales)
+        length = ops.gather(ops.shape_of(tokens), np.array([1]), axis)
+        positions = ops.slice(
+            self._constant("positions.weight"), np.array([0]), length, np.array([1]), np.array([0])
+        )
+        return ops.add(words, positions)
+
+    def _layer(self, states: Node, mask: Node, name: str) -> Node:
+        mixed = self._attention(self._linear(states, f"{name}.attention_in"), mask)
+        mixed = self._linear(mixed, f"{name}.attention_out")
+        states = self._norm(ops.add(states, mixed), f"{name}.attention_norm")
+        inner = ops.gelu(self._linear(states, f"{name}.dense_in"), "erf")
+        inner = self._linear(inner, f"{name}.dense_out")
+        return self._norm(ops.add(states, inner), f"{name}.dense_norm")
+
+    def _attention(self, joined: Node, mask: Node) -> Node:
+        heads = self.sizes.attention_heads
+        split = ops.reshape(joined, np.array([0, 0, 3, heads, -1]), special_zero=True)
+        split = ops.transpose(split, np.array([2, 0, 3, 1, 4]))
+        query, key, value = (ops.gather(split, np.int64(i), np.int64(0)) for i in range(3))
+        mixed = ops.scaled_dot_product_attention(query, key, value, mask)
+        mixed = ops.transpose(mixed, np.array([0, 2, 1, 3]))
+        return ops.reshape(mixed, np.array([0, 0, self.sizes.width]), special_zero=True)
+
+    def _linear(self, states: Node, name: str) -> Node:
+        states = _on_grid(states, self.activations[name])
+        weight = ops.convert(self._constant(f"{name}.weight"), "f32")
+        weight = ops.multiply(weight, self._constant(f"{name}.scale"))
+        return ops.add(ops.matmul(states, weight, False, True), self._constant(f"{name}.bias"))
+
+    def _norm(self, states: Node, name: str) -> Node:
+        epsilon = self.sizes.layer_norm_epsilon
+        states = ops.mvn(states, np.array([-1]), True, epsilon, "inside_sqrt")
+        scaled = ops.multiply(states, self._constant(f"{name}.weight"))
+        return ops.add(scaled, self._constant(f"{name}.bias"))
+
+    def _constant(self, name: str) -> Node:
+        return ops.constant(np.ascontiguousarray(self.tensors[name]))
+
+
+def _on_grid(states: Node, grid: ActivationGrid) -> Node:
+    """The static uint8 rounding that lets OpenVINO run the following product in integers."""
+    low = np.float32(-grid.zero_point * grid.scale)
+    high = np.float32((255 - grid.zero_point) * grid.scale)
+    return ops.fake_quantize(states, low, high, low, high, 256)
+
+
+def _instruction_set() -> str:
+    """The widest int8 instructions of this processor, as far as the system tells."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        flags = set()
+    for name in ("amx_int8", "avx512_vnni", "avx_vnni", "avx512bw", "avx2"):
+        if name in flags:
+            return name
+    return platform.machine().lower()

@@ -1,0 +1,200 @@
+"""The model card: what the artifact learned from, and what it reached, as Markdown."""
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artifact import ArtifactConfig
+from models.calibration import softmax
+from models.evaluation import Evaluation
+from models.tagger import Tagger
+from models.tags import HEADS
+from models.training.corpora import Example
+from models.training.measuring import Figures, measure
+
+SOURCES = {
+    "tfn-sentiment": ("Twitter Financial News, sentiment", "MIT", "sentiment"),
+    "sentfin": ("SEntFiN 1.0, headlines whose entities agree", "MIT", "sentiment"),
+    "phrasebank": ("Financial PhraseBank 1.0", "CC BY-NC-SA 3.0", "sentiment"),
+    "tfn-topic": ("Twitter Financial News, topic", "MIT", "topic"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the card is made from. `exact`: logits in full precision of the test split, by head."""
+
+    splits: dict[str, list[Example]]
+    left_out: dict[str, int]
+    out_of_domain: list[Example]
+    exact: dict[str, NDArray[np.float32]]
+
+
+def model_card(tagger: Tagger, measured: Measured) -> str:
+    """Measures the test split through `tagger` and writes everything down."""
+    config, test = tagger.config, measured.splits["test"]
+    of_source = {
+        source: measure([e for e in test if e.source == source], head, tagger)
+        for source, (_, _, head) in SOURCES.items()
+        if any(e.source == source for e in test)
+    }
+    parts = [
+        _introduction(config, tagger),
+        _data(measured),
+        "## Quality on the held-out test split\n",
+        _quality({SOURCES[source][0]: figures for source, figures in of_source.items()}),
+    ]
+    if measured.out_of_domain:
+        name = f"{SOURCES['phrasebank'][0]} (never trained on)"
+        figures = measure(measured.out_of_domain, "sentiment", tagger)
+        parts += ["### Out of its domain\n", _quality({name: figures})]
+    parts.append("## Calibration\n\n" + _calibration(config, test, tagger))
+    parts.append("## int8 against full precision\n\n" + _rounding(measured, tagger))
+    parts += [_by_class(SOURCES[source][0], f.evaluation) for source, f in of_source.items()]
+    parts.append(_limits(config))
+    return "\n".join(parts)
+
+
+def _introduction(config: ArtifactConfig, tagger: Tagger) -> str:
+    return f"""# {config.name} {config.version}
+
+Tags English financial news and tweets with one of 3 sentiments, from an investor's side, and one
+of 20 topics. It is all-MiniLM-L6-v2 (Apache 2.0; {config.architecture.layers} layers, width \
+{config.architecture.width}), fine-tuned with two heads over mean-pooled
+states by the recipe `{config.recipe}` of this repository (`foreshock train --recipe \
+{config.recipe}`), and stored as int8.
+The files are licensed Apache 2.0 like the rest of the repository.
+
+All figures: `{tagger.identity.numeric_path}` on {_processor()}, {os.cpu_count()} cores, Python \
+{platform.python_version()},
+with the int8 weights that ship. Intervals: 95 %, bootstrap over texts.
+"""
+
+
+def _data(measured: Measured) -> str:
+    names = list(measured.splits)
+    rows = []
+    for source, (title, licence, head) in SOURCES.items():
+        counts = [sum(e.source == source for e in measured.splits[n]) for n in names]
+        if any(counts):
+            rows.append([title, licence, head, *map(str, counts)])
+    left_out = "; ".join(f"{reason}: {n}" for reason, n in measured.left_out.items())
+    return f"""## Data
+
+{_table(["set", "licence", "head", *names], rows)}
+
+Near-duplicates (MinHash, numbers and tickers masked) were grouped across all sets before the
+split; a group stays on one side. `select` chose the epoch, the activation ranges and the
+abstention threshold, `calibrate` the temperatures; `test` was used for this card alone.
+Rows left out: {left_out or "none"}.
+"""
+
+
+def _quality(figures: dict[str, Figures]) -> str:
+    rows = [
+        [
+            name,
+            str(f.evaluation.n),
+            f"{f.evaluation.accuracy:.3f} ({_interval(f.accuracy_interval)})",
+            f"{f.evaluation.macro_f1:.3f} ({_interval(f.macro_f1_interval)})",
+            f"{f.uncalibrated_ece:.3f}",
+            f"{f.evaluation.ece:.3f}",
+        ]
+        for name, f in figures.items()
+    ]
+    columns = ["set", "texts", "accuracy", "macro-F1", "ECE before", "ECE calibrated"]
+    return _table(columns, rows) + "\n"
+
+
+def _calibration(config: ArtifactConfig, test: list[Example], tagger: Tagger) -> str:
+    figures = {head: measure(test, head, tagger) for head in HEADS}
+    temperatures = ", ".join(f"{h} {t:.3f}" for h, t in config.temperatures.items())
+    return f"""One temperature for each head ({temperatures}); ECE over 15 equal-width bins:
+
+{_quality({f"all texts of head {head}": f for head, f in figures.items()})}
+The model abstains (`abstained`) where its highest sentiment probability is below \
+{config.abstention_threshold},
+the confidence under which it was right at most every second time.
+"""
+
+
+def _rounding(measured: Measured, tagger: Tagger) -> str:
+    test = measured.splits["test"]
+    rows = []
+    for i, head in enumerate(HEADS):
+        exact, rounded = measured.exact[head], tagger.logits([e.text for e in test])[i]
+        labelled = np.array([getattr(e, head) >= 0 for e in test])
+        right = np.array([getattr(e, head) for e in test])[labelled]
+        scale = tagger.config.temperatures[head]
+        difference = np.abs(softmax(exact, scale) - softmax(rounded, scale)).max(axis=1)
+        rows.append(
+            [
+                head,
+                f"{(exact[labelled].argmax(1) == right).mean():.4f}",
+                f"{(rounded[labelled].argmax(1) == right).mean():.4f}",
+                f"{(exact.argmax(1) == rounded.argmax(1)).mean():.4f}",
+                f"{np.quantile(difference, 0.99):.4f}",
+            ]
+        )
+    columns = ["head", "accuracy fp32", "accuracy int8", "equal labels", "99 % differ by at most"]
+    return _table(columns, rows) + "\n"
+
+
+def _by_class(title: str, evaluation: Evaluation) -> str:
+    rows = [
+        [label, f"{f.precision:.3f}", f"{f.recall:.3f}", f"{f.f1:.3f}", str(f.support)]
+        for label, f in evaluation.per_class.items()
+    ]
+    short = [f"{i + 1}" for i in range(len(evaluation.labels))]
+    confusion = [
+        [f"{i + 1} {label}", *map(str, counts)]
+        for i, (label, counts) in enumerate(
+            zip(evaluation.labels, evaluation.confusion, strict=True)
+        )
+    ]
+    return f"""## {title}, by class
+
+{_table(["label", "precision", "recall", "F1", "texts"], rows)}
+
+Confusion (rows: truth, columns: prediction)
+
+{_table(["", *short], confusion)}
+"""
+
+
+def _limits(config: ArtifactConfig) -> str:
+    return f"""## Limits
+
+- English only. Other languages get tags, without meaning.
+- {config.architecture.max_tokens} tokens are read: the head of a long text, not the whole.
+- One sentiment for a text: where companies fare differently in it, no one's in particular.
+- The sets are tweets of news accounts (2019-2022) and headlines of Indian business papers; on
+  formal company news the sentiment is weaker, and calibration does not hold.
+- Sarcasm, jokes and lists of cashtags are mostly called neutral.
+- Not advice: a tag is a reading of a text, not of a company.
+"""
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:.3f}-{ends[1]:.3f}"
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)])
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
