@@ -24,6 +24,7 @@ _AS_RECORDED = (
     "negative",
     "neutral",
     "positive",
+    "abstained",
     "repeat",
 )
 
@@ -76,6 +77,7 @@ class MessageView:
     host: str
     sentiment: str
     shares: Sequence[tuple[str, float]]
+    unsure: bool
     repeat: bool
     copies: int
 
@@ -349,10 +351,10 @@ def _by_sentiment(bucket: Bucket) -> tuple[int, int, int, int]:
 
 def _topics(reader: _Reader) -> Chart | None:
     keys = queries.keys(reader.connection, reader.configuration, "topic:")[:_MOST_TOPICS]
-    if not keys:
-        return None
     step = figures.bucket_seconds(reader.span, _MOST_COLUMNS)
     rows = queries.buckets(reader.connection, reader.configuration, keys, step)
+    if all(figures.negative_share(bucket) is None for row in rows.values() for bucket in row):
+        return None
     names = {key: inert.visible(reader.display_name(key)) for key in keys}
     return Chart(
         id="topics",
@@ -381,7 +383,7 @@ def _companies(reader: _Reader, step: int) -> tuple[str, list[CompanyView]]:
     moment = reader.span.end - timedelta(seconds=recent)
     scale = recent / max(HOUR, reader.span.seconds - recent)
     found = queries.changes(reader.connection, reader.configuration, "entity:", moment)
-    found.sort(key=lambda change: (-_surprise(change, scale), change.key))
+    found.sort(key=lambda change: (-_surprise(change, scale), -change.messages_since, change.key))
     chosen = found[:COMPANIES]
     series = queries.buckets(
         reader.connection, reader.configuration, [change.key for change in chosen], step
@@ -405,8 +407,8 @@ def _company(
 ) -> CompanyView:
     pace = change.new_negative_before * scale
     ratio = change.new_negative_since / pace if pace >= 0.5 else None
-    before = _share(change.negative_before, change.messages_before)
-    since = _share(change.negative_since, change.messages_since)
+    before = _share(change.negative_before, change.messages_before - change.abstained_before)
+    since = _share(change.negative_since, change.messages_since - change.abstained_since)
     return CompanyView(
         name=inert.visible(reader.display_name(change.key)),
         key=inert.visible(change.key.partition(":")[2]),
@@ -518,6 +520,7 @@ def _message(reader: _Reader, found: Evidence) -> MessageView:
             ("neutral", found.neutral),
             ("positive", found.positive),
         ],
+        unsure=found.abstained,
         repeat=found.repeat,
         copies=found.copies,
     )

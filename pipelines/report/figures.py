@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipelines.report import inert
+from pipelines.report import inert, wording
 from pipelines.report.queries import HOUR, Bucket, Period
 
 Figure = dict[str, Any]
@@ -22,9 +22,9 @@ LIGHT = {
     "muted": "#59616b",
     "rule": "#dcdad3",
     "negative": "#c2470d",
-    "neutral": "#b3bac2",
+    "neutral": "#a4acb6",
     "positive": "#1d6fb5",
-    "unsure": "#dde1e5",
+    "unsure": "#d3d8de",
     "expected": "#4d5762",
     "span": "#fbe9dc",
     "heat0": "#ece8df",
@@ -245,7 +245,7 @@ def earlier_days(days: Sequence[tuple[datetime, float]], now: tuple[datetime, fl
         "y": [value for _, value in bars],
         "marker": {"color": [LIGHT["neutral"]] * len(days) + [LIGHT["negative"]]},
         "hovertemplate": "%{x}: %{y:.4~g}<extra></extra>",
-        "text": [f"{value:.4g}" for _, value in bars],
+        "text": [wording.number(value) for _, value in bars],
         "textposition": "outside",
         "textfont": {"color": LIGHT["muted"], "size": 11},
         "cliponaxis": False,

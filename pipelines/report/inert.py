@@ -18,6 +18,10 @@ LEVELS = 4
 _FAINTEST = 0.2
 """Words below this share of the heaviest one are not highlighted."""
 
+_DEEPEST = 0.2
+"""A weight (log-probability) from which a word may have the deepest highlight: where no word moves
+the model, none is to look as if it did."""
+
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # controls other than tab and line breaks
     "\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -54,10 +58,10 @@ def pieces(text: str, words: Sequence[tuple[int, int, float]]) -> tuple[Piece, .
 
 
 def _cut(text: str, words: Sequence[tuple[int, int, float]]) -> Iterator[Piece]:
-    heaviest = max((weight for *_, weight in words), default=0.0)
+    heaviest = max((_DEEPEST, *(weight for *_, weight in words)))
     at = 0
     for start, end, weight in sorted(words):
-        if at <= start < end <= len(text) and weight > 0 and weight >= _FAINTEST * heaviest:
+        if at <= start < end <= len(text) and weight >= _FAINTEST * heaviest:
             if at < start:
                 yield Piece(visible(text[at:start]))
             yield Piece(visible(text[start:end]), max(1, round(LEVELS * weight / heaviest)))

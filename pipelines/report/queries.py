@@ -68,6 +68,8 @@ class Change:
     key: str
     messages_before: int
     messages_since: int
+    abstained_before: int
+    abstained_since: int
     negative_before: int
     negative_since: int
     new_negative_before: int
@@ -91,6 +93,7 @@ class Evidence:
     negative: float
     neutral: float
     positive: float
+    abstained: bool
     repeat: bool
     copies: int
     words: Sequence[tuple[int, int, float]] | None = None
@@ -186,7 +189,7 @@ def changes(
     """Counts before and since `moment` of each key that begins with `prefix`."""
     columns = {
         f"{name}_{part}": func.sum(case((inside, _SUMS[name]), else_=0))
-        for name in ("messages", "negative", "new_negative")
+        for name in ("messages", "abstained", "negative", "new_negative")
         for part, inside in (("before", _stats.start < moment), ("since", _stats.start >= moment))
     }
     query = (
@@ -288,6 +291,7 @@ def evidence(connection: Connection, ids: Sequence[str]) -> list[Evidence]:
         tags.negative,
         tags.neutral,
         tags.positive,
+        tags.abstained,
         tags.repeat,
         tags.story,
     ).join(schema.tags, tags.message_id == messages.id)

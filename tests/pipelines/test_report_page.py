@@ -345,3 +345,19 @@ def test_the_dark_colours_reach_the_page(tmp_path: Path) -> None:
     with filled(tmp_path / "db") as store:
         shown = written(store, tmp_path)
     assert shown.data("palette")[figures.LIGHT["negative"]] == figures.DARK["negative"]
+
+
+def test_topics_that_the_model_could_not_judge_make_no_chart(tmp_path: Path) -> None:
+    seen = [
+        observation(at, START + timedelta(minutes=at), abstained=True, sentiment="neutral")
+        for at in range(9)
+    ]
+    with filled(tmp_path / "db", observations=seen, alerts=[]) as store:
+        shown = written(store, tmp_path)
+    assert list(shown.data("figures")) == ["mood"]
+
+
+def test_shares_of_a_company_leave_out_what_the_model_could_not_judge(tmp_path: Path) -> None:
+    seen = [observation(at, START + timedelta(hours=at), abstained=at % 2 == 0) for at in range(8)]
+    with filled(tmp_path / "db", observations=seen, alerts=[]) as store:
+        assert words(written(store, tmp_path)).count("100 %") >= 2

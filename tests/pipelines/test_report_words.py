@@ -59,6 +59,10 @@ def test_only_words_that_speak_for_the_label_are_highlighted_the_heaviest_most()
     ]
 
 
+def test_where_no_word_moved_the_model_none_is_highlighted() -> None:
+    assert inert.pieces("shares of it", [(0, 6, 0.02)]) == (inert.Piece("shares of it"),)
+
+
 def test_a_label_of_a_chart_is_one_escaped_line() -> None:
     assert inert.label('<a href="x">A\n&\u202e') == '&lt;a href="x"&gt;A &amp;⟦U+202E⟧'
 
