@@ -1,0 +1,1 @@
+"""The composition root: Beam's graph, the options, the `foreshock` command."""

@@ -1,0 +1,85 @@
+"""`foreshock alerts`: what the compliance officer sees."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from alerting.errors import AlertingError
+from connectors.store import Store
+from pipelines.command.console import inert, out, print_json
+from pipelines.command.options import DEFAULT_DATABASE, Database, Json, Limit
+from pipelines.naming import display_name, headline
+
+app = typer.Typer(help="List and show alerts.", no_args_is_help=True)
+
+_COLOURS = {"low": "cyan", "medium": "yellow", "high": "red", "critical": "bold red"}
+
+
+@app.command("list")
+def list_alerts(
+    database: Database = DEFAULT_DATABASE,
+    state: Annotated[
+        Literal["open", "resolved"] | None, typer.Option("--state", help="Only these.")
+    ] = None,
+    limit: Limit = 100,
+    json: Json = False,
+) -> None:
+    """List the alerts, newest first."""
+    with Store.existing(database) as store:
+        rows = store.alerts(state=state, limit=limit)
+    if json:
+        print_json(rows)
+        return
+    table = Table("id", "opened (UTC)", "state", "severity", "what")
+    for row in rows:
+        table.add_row(
+            row["id"][:12],
+            f"{row['opened_at']:%Y-%m-%d %H:%M}",
+            row["state"],
+            Text(row["severity"], style=_COLOURS[row["severity"]]),
+            headline(row),
+        )
+    out.print(table if rows else "No alerts.")
+
+
+@app.command("show")
+def show_alert(
+    alert_id: Annotated[str, typer.Argument(help="Id of the alert, or its beginning.")],
+    database: Database = DEFAULT_DATABASE,
+    json: Json = False,
+) -> None:
+    """Show one alert with its evidence and its history."""
+    with Store.existing(database) as store:
+        row = _find(store, alert_id)
+        events = store.events(row["id"])
+    if json:
+        print_json({**row, "events": events})
+    else:
+        _show(row, events)
+
+
+def _find(store: Store, alert_id: str) -> dict[str, Any]:
+    found = [row for row in store.alerts() if row["id"].startswith(alert_id)]
+    if len(found) != 1:
+        raise AlertingError(
+            f"{len(found)} alerts have an id that begins with '{alert_id}'. "
+            "See the ids with: foreshock alerts list"
+        )
+    return found[0]
+
+
+def _show(row: dict[str, Any], events: list[dict[str, Any]]) -> None:
+    evidence = row["evidence"]
+    out.print(Text(headline(row), style="bold"))
+    out.print(f"{display_name(row['key'])}: {row['severity']}, {row['state']}, id {row['id']}")
+    for event in events:
+        out.print(f"  {event['occurred_at']:%Y-%m-%d %H:%M} UTC  {event['event']}")
+    out.print(
+        f"Negative share {evidence['negative_share']:.0%}, "
+        f"usually {evidence['expected_negative_share']:.0%}"
+    )
+    for message in evidence["messages"]:
+        line = Text(f"  {message['published_at'][:16]}  {message['negative']:.2f}  ")
+        out.print(line.append(inert(message["text"])))

@@ -1,0 +1,21 @@
+"""What the command prints: results for people on standard output, or JSON for machines; the rest
+(progress, remarks, errors) on standard error."""
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def inert(text: str) -> str:
+    """`text` without control characters, so that a message cannot drive the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)

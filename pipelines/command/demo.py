@@ -1,0 +1,29 @@
+"""`foreshock demo`: the bundled sample through the whole pipeline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.command.console import out
+from pipelines.command.options import Json
+from pipelines.command.replay import run_replay, show
+from pipelines.replay import Parsing
+from pipelines.sample import SAMPLE
+
+
+def command(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where the store and the report go.")
+    ] = Path(".foreshock"),
+    json: Json = False,
+) -> None:
+    """Run the bundled sample of real tweets through everything, and write a report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store, report = folder / "demo.db", folder / "report.html"
+    for old in folder.glob("demo.db*"):
+        old.unlink()
+    database = f"sqlite:///{store}"
+    out.print("Replaying five months of tweets on American companies (StockNet, 2014)")
+    result = run_replay([SAMPLE], database, report, Parsing(source="stocknet"), None)
+    show(result, database)

@@ -1,0 +1,78 @@
+"""`foreshock doctor`: is the installation whole, and does every configured server answer?"""
+
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from connectors.errors import ConnectorError
+from connectors.store import Store
+from models.artifact import DEFAULT_ARTIFACT
+from models.entities import Table
+from models.errors import ModelError
+from models.tagger import load_tagger
+from models.tags import Tags
+from pipelines.command.console import inert, out, print_json
+from pipelines.command.options import Config, Json, Model
+from pipelines.configuration import ConfigurationError, load_configuration
+
+Check = Callable[[], str]
+
+
+def command(
+    database: Annotated[
+        str | None,
+        typer.Option("--database", envvar="FORESHOCK_DATABASE", help="Check this store as well."),
+    ] = None,
+    model: Model = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Check the installation and every configured server, and say what is wrong."""
+
+    def artifact() -> str:
+        tagger = load_tagger(model or DEFAULT_ARTIFACT)
+        (tags,) = tagger.tag(["Profit falls"])
+        if not isinstance(tags, Tags):
+            raise ModelError(f"the model fails on a plain text: {tags}")
+        name = tagger.identity
+        return f"{name.name} {name.version}, {name.checksum[:12]}, on {name.numeric_path}"
+
+    def store() -> str:
+        with Store.existing(database or "") as opened:
+            return f"{opened.url}: {len(opened.alerts()):,} alerts"
+
+    def configuration() -> str:
+        load_configuration(config)
+        return str(config) if config else "defaults and environment"
+
+    checks: dict[str, Check] = {
+        "python": lambda: f"{platform.python_version()} on {platform.machine()}",
+        "beam": lambda: f"apache-beam {version('apache-beam')}",
+        "configuration": configuration,
+        "model": artifact,
+        "companies": lambda: f"{len(Table.load().companies):,} companies",
+    }
+    if database:
+        checks["store"] = store
+    results = list(_results(checks))
+    if json:
+        print_json([{"check": name, "ok": ok, "detail": said} for name, ok, said in results])
+    else:
+        for name, ok, said in results:
+            mark = Text("ok    ", style="green") if ok else Text("FAILED", style="bold red")
+            out.print(mark.append(f"  {name:<14} {inert(said)}", style="not bold default"))
+    if not all(ok for _, ok, _ in results):
+        sys.exit(1)
+
+
+def _results(checks: dict[str, Check]) -> Iterator[tuple[str, bool, str]]:
+    for name, check in checks.items():
+        try:
+            yield name, True, check()
+        except (ModelError, ConnectorError, ConfigurationError, OSError) as error:
+            yield name, False, str(error)

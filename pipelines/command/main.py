@@ -1,0 +1,73 @@
+"""The `foreshock` command: one verb a module. Exit codes: 0, 1 failed, 2 wrong usage."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from alerting.errors import AlertingError
+from connectors.errors import ConnectorError, MappingError
+from models.errors import ModelError
+from pipelines.command import (
+    alerts,
+    dead_letters,
+    demo,
+    detect,
+    doctor,
+    evaluate,
+    replay,
+    tag,
+    train,
+)
+from pipelines.command.console import err, inert
+from pipelines.configuration import ConfigurationError
+from pipelines.manifest import VERSION
+
+app = typer.Typer(
+    name="foreshock",
+    help="Watches financial news and social text, and warns when negative news surges.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for verb in (demo, replay, tag, detect, evaluate, train, doctor):
+    app.command(verb.__name__.rpartition(".")[2])(verb.command)
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(dead_letters.app, name="dead-letters")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"foreshock {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """The entry point: every error that a user can mend is one sentence, without a trace."""
+    try:
+        app()
+    except (MappingError, ConfigurationError) as error:
+        _fail(error, 2)
+    except (ConnectorError, ModelError, AlertingError) as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        err.print("Stopped. What was committed stays; the same command goes on from there.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _fail(error: Exception, code: int) -> None:
+    err.print(inert(str(error)), style="red", markup=False)
+    sys.exit(code)

@@ -1,0 +1,31 @@
+"""Options that several verbs share, so that they read the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="FORESHOCK_CONFIG",
+        help="TOML file of settings; FORESHOCK_SECTION__NAME overrides a value of it.",
+    ),
+]
+Database = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        envvar="FORESHOCK_DATABASE",
+        help="Store to use: sqlite:///PATH or postgresql://USER@HOST/NAME.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Model = Annotated[
+    Path | None,
+    typer.Option("--model", help="Folder of a model artifact. Default: the one that ships."),
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Rows shown at most.")]
+
+DEFAULT_DATABASE = "sqlite:///foreshock.db"

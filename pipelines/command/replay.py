@@ -1,0 +1,149 @@
+"""`foreshock replay`: a bounded history through the whole pipeline into a store."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.progress import Progress, TaskID
+from sqlalchemy import select
+
+from connectors.errors import SourceTruncated
+from connectors.parsing import mapping_of
+from connectors.store import Store, StoreError
+from connectors.store.schema import runs
+from pipelines.command.console import err, inert, out, print_json
+from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json
+from pipelines.command.progress import progress_bar
+from pipelines.configuration import load_configuration
+from pipelines.naming import display_name, headline
+from pipelines.replay import Parsing, ReplayResult, replay
+from pipelines.report import write_report
+
+_SHOWN = 10  # alerts in the summary on the screen
+
+
+def command(
+    sources: Annotated[
+        list[Path], typer.Argument(help="JSON Lines or CSV, plain or .gz; several are merged.")
+    ],
+    database: Database = DEFAULT_DATABASE,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write an HTML report of the run to this file.")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="FIELD=COLUMN where a column has an unusual name; repeatable."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="Name of the source. Default: the file's name.")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Replay a history from files: tag, watch, detect, and store.
+
+    A replay that was killed goes on where it was when the same command is given again.
+    """
+    result = run_replay(
+        sources, database, report, Parsing(mapping_of(mapping or ()), source), config
+    )
+    if json:
+        print_json(msgspec.to_builtins(result))
+    else:
+        show(result, database)
+        if report:
+            out.print(f"Report: {report}")
+    if result.truncated:
+        raise SourceTruncated(result.truncated)
+
+
+def run_replay(
+    sources: Sequence[Path],
+    database: str,
+    report: Path | None,
+    parsing: Parsing,
+    config: Path | None,
+) -> ReplayResult:
+    """Replays with progress on the screen, then writes the report where one is wanted."""
+    configuration = load_configuration(config)
+    key = os.environ.get("FORESHOCK_AUTHOR_KEY")
+    with _shown() as shown:
+        result = replay(
+            sources,
+            database=database,
+            configuration=configuration,
+            parsing=parsing,
+            author_key=key.encode() if key else None,
+            watching=shown,
+        )
+    if report:
+        _report(database, report, result)
+    return result
+
+
+def _report(database: str, path: Path, result: ReplayResult) -> None:
+    with Store.existing(database) as store:
+        (run,) = store.rows(select(runs).where(runs.c.id == result.run))
+        try:
+            write_report(
+                store,
+                path,
+                configuration=result.configuration,
+                run=run,
+                explain=None,
+                display_name=display_name,
+            )
+        except OSError as error:
+            raise StoreError(f"The report {path} cannot be written: {error.strerror}.") from error
+
+
+class _Shown:
+    """A replay's progress as two bars."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._reading: dict[str, TaskID] = {}
+        self._replaying: TaskID | None = None
+
+    def reading(self, name: str, done: int, size: int) -> None:
+        task = self._reading.get(name)
+        if task is None:
+            task = self._reading[name] = self._progress.add_task(f"Reading {inert(name)}")
+        self._progress.update(task, completed=done, total=size)
+
+    def replaying(self, done: int, total: int) -> None:
+        if self._replaying is None:
+            for task in self._reading.values():
+                self._progress.remove_task(task)
+            self._replaying = self._progress.add_task("Tagging and watching")
+        self._progress.update(self._replaying, completed=done, total=total)
+
+    def remark(self, text: str) -> None:
+        err.print(inert(text), markup=False)
+
+
+@contextmanager
+def _shown() -> Iterator[_Shown]:
+    with progress_bar() as progress:
+        yield _Shown(progress)
+
+
+def show(result: ReplayResult, database: str) -> None:
+    """The summary of a run on the screen."""
+    if result.already_complete:
+        out.print("This replay is complete in the store already; nothing was run again.")
+    elif result.resumed:
+        out.print("Went on behind the last slice that was committed.")
+    out.print(
+        f"Read {result.read:,} = {result.stored:,} stored + {result.duplicates:,} duplicates "
+        f"+ {result.dead_letters:,} dead letters, in {result.seconds:,.1f} s"
+    )
+    with Store.existing(database) as store:
+        alerts = store.alerts(configuration=result.configuration, limit=_SHOWN)
+    out.print(f"{result.alerts:,} alerts from {result.spikes:,} spikes", style="bold")
+    for row in alerts:
+        out.print(f"  {row['opened_at']:%Y-%m-%d %H:%M}  {row['severity']:<8}  {headline(row)}")

@@ -1,0 +1,95 @@
+"""`foreshock tag`: topic and sentiment of texts."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from connectors.errors import SourceError
+from models.artifact import DEFAULT_ARTIFACT
+from models.tagger import Tagger, load_tagger
+from models.tags import SENTIMENTS, TOPICS, Tags
+from pipelines.command.console import inert, out, print_json
+from pipelines.command.options import Json, Model
+
+_BATCH = 256
+_COLOURS = {"negative": "red", "neutral": "yellow", "positive": "green"}
+
+
+def command(
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts to tag. None: a line each of standard input.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Tag a file that holds one text a line.")
+    ] = None,
+    model: Model = None,
+    json: Json = False,
+) -> None:
+    """Tag texts with topic and sentiment."""
+    results = tag_all(_given(texts, file), load_tagger(model or DEFAULT_ARTIFACT))
+    if json:
+        print_json(list(results))
+        return
+    for result in results:
+        out.print(_line(result))
+
+
+def _given(texts: list[str] | None, file: Path | None) -> Iterator[str]:
+    if texts:
+        yield from texts
+        return
+    if file is None:
+        yield from (line.rstrip("\n") for line in sys.stdin)
+        return
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            yield from (line.rstrip("\n") for line in lines)
+    except OSError as error:
+        raise SourceError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def tag_all(texts: Iterable[str], tagger: Tagger) -> Iterator[dict[str, Any]]:
+    """One result for each text, in order, as plain values."""
+    source = iter(texts)
+    while batch := list(islice(source, _BATCH)):
+        for text, tags in zip(batch, tagger.tag(batch), strict=True):
+            yield _result(text, tags)
+
+
+def _result(text: str, tags: Tags | Exception) -> dict[str, Any]:
+    if not isinstance(tags, Tags):
+        return {"text": text, "error": str(tags)}
+    return {
+        "text": text,
+        "sentiment": tags.sentiment,
+        "topic": tags.topic,
+        "abstained": tags.abstained,
+        "probabilities": {
+            "sentiment": dict(zip(SENTIMENTS, tags.sentiments, strict=True)),
+            "topic": dict(zip(TOPICS, tags.topics, strict=True)),
+        },
+        "model": {
+            "name": tags.model.name,
+            "version": tags.model.version,
+            "checksum": tags.model.checksum,
+            "numeric_path": tags.model.numeric_path,
+        },
+    }
+
+
+def _line(result: dict[str, Any]) -> Text:
+    if "error" in result:
+        return Text(f"failed    {result['error']}", style="red")
+    sentiment, topic = result["sentiment"], result["topic"]
+    probabilities = result["probabilities"]
+    line = Text(
+        f"{sentiment:<8} {probabilities['sentiment'][sentiment]:.2f}", style=_COLOURS[sentiment]
+    )
+    line.append(f"  {topic} {probabilities['topic'][topic]:.2f}", style="bold")
+    unsure = "  (unsure)" if result["abstained"] else ""
+    return line.append(f"{unsure}  {inert(result['text'])}", style="not bold default")

@@ -1,0 +1,166 @@
+"""The commit of a slice: its rows, its alerts and the state after it, in one transaction.
+
+A slice that was killed has left nothing; one that was committed is never run again. Inside a replay
+the life of the alerts is a step of this commit: it alone writes alerts and the ledger.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from alerting import ledger
+from alerting.alert import Alert, AlertChange
+from alerting.lifecycle import Lifecycle, LifecycleSettings
+from alerting.spike import Spike
+from alerting.windows import WindowStats
+from connectors.dead_letter import DeadLetter
+from connectors.store import Store, Transaction
+from pipelines.graph import SliceResult
+from pipelines.records import Watched
+
+_LIFECYCLE = "alerts"
+_VERSION = 1
+_SPAN = {seconds: timedelta(seconds=seconds) for seconds in (60, 3600)}
+ACTOR = "foreshock"
+"""Who the ledger names for what no person did."""
+
+COUNTERS = ("stored", "duplicates", "dead_letters", "late", "spikes", "alerts")
+
+Enrich = Callable[[Transaction, Alert], Alert]
+"""Adds to an alert's evidence what only the store and the model know: texts and their words."""
+
+
+@dataclass(frozen=True)
+class Committer:
+    """Commits the slices of one run, in order. Beam copies it, so it holds no connection."""
+
+    url: str
+    run_id: str
+    alerts: LifecycleSettings
+    enrich: Enrich
+
+    def commit(self, number: int, position: int, result: SliceResult) -> None:
+        """Writes slice `number`; with it, `position` sorted messages of the run are done."""
+        now = datetime.now(UTC)
+        with Store.open(self.url) as store, store.transaction() as tx:
+            counters = self._rows(tx, result, now)
+            changes, state = self._alerts(tx, result.outcome.minutes, now)
+            counters["alerts"] = sum(change.event == "opened" for change in changes)
+            tx.save_state(self.run_id, number, {**result.state, _LIFECYCLE: (_VERSION, state)})
+            self._progress(tx, number, position, counters)
+
+    def _rows(self, tx: Transaction, result: SliceResult, now: datetime) -> dict[str, int]:
+        outcome = result.outcome
+        stored = tx.insert_messages(message_rows(outcome.watched, now))
+        tx.upsert("tags", tag_rows(outcome.watched, now))
+        tx.upsert("window_stats", window_rows(outcome.windows))
+        spikes = [spike for _, found in outcome.minutes for spike in found]
+        tx.upsert("spikes", spike_rows(spikes, self.run_id))
+        tx.upsert("dead_letters", dead_letter_rows(result.dead_letters, self.run_id, now))
+        return {
+            "stored": stored,
+            "duplicates": result.duplicates + len(outcome.watched) - stored,
+            "dead_letters": len(result.dead_letters),
+            "late": 0,  # a history sorted by event time has none
+            "spikes": len(spikes),
+        }
+
+    def _alerts(
+        self, tx: Transaction, minutes: Sequence[tuple[datetime, list[Spike]]], now: datetime
+    ) -> tuple[list[AlertChange], bytes]:
+        life = Lifecycle(self.alerts)
+        stored = tx.state(self.run_id).get(_LIFECYCLE)
+        state = life.decode(stored[1]) if stored else life.initial()
+        changes: list[AlertChange] = []
+        for minute, spikes in minutes:
+            events: tuple[Spike | datetime, ...] = (*spikes, minute)
+            for event in events:
+                state, found = life.step(state, event)
+                changes += found
+        latest = {change.alert.id: change.alert for change in changes}
+        tx.upsert("alerts", [alert_row(self.enrich(tx, alert)) for alert in latest.values()])
+        self._append(tx, changes, now)
+        return changes, life.encode(state)
+
+    def _append(self, tx: Transaction, changes: list[AlertChange], now: datetime) -> None:
+        known = tx.known_events([change.event_id for change in changes])
+        head = tx.last_event()
+        rows = ledger.append(
+            head["hash"] if head else ledger.GENESIS,
+            head["sequence"] if head else 0,
+            ledger.unseen(changes, known),
+            now,
+            ACTOR,
+        )
+        tx.upsert("alert_events", [msgspec.structs.asdict(row) for row in rows])
+
+    def _progress(
+        self, tx: Transaction, number: int, position: int, found: Mapping[str, int]
+    ) -> None:
+        run = tx.run(self.run_id)
+        if run is None:
+            raise LookupError(f"run {self.run_id} is not in the store")
+        counters = dict(run["counters"])
+        for name in COUNTERS:
+            counters[name] = counters.get(name, 0) + found[name]
+        counters["slices"], counters["position"] = number + 1, position
+        tx.save_run({**run, "counters": counters})
+
+
+def message_rows(watched: Iterable[Watched], now: datetime) -> list[dict[str, Any]]:
+    return [{**msgspec.structs.asdict(one.tagged.message), "received_at": now} for one in watched]
+
+
+def tag_rows(watched: Iterable[Watched], now: datetime) -> list[dict[str, Any]]:
+    return list(_tag_rows(watched, now))
+
+
+def _tag_rows(watched: Iterable[Watched], now: datetime) -> Iterator[dict[str, Any]]:
+    for one in watched:
+        message, tags = one.tagged.message, one.tagged.tags
+        negative, neutral, positive = tags.sentiments
+        yield {
+            "message_id": message.id,
+            "published_at": message.published_at,
+            "sentiment": tags.sentiment,
+            "topic": tags.topic,
+            "negative": negative,
+            "neutral": neutral,
+            "positive": positive,
+            "topics": tags.topics,
+            "abstained": tags.abstained,
+            "entities": one.tagged.entities,
+            "listing": one.tagged.listing,
+            "story": one.story,
+            "repeat": one.repeat,
+            "model": msgspec.structs.asdict(tags.model),
+            "processed_at": now,
+        }
+
+
+def window_rows(windows: Iterable[WindowStats]) -> list[dict[str, Any]]:
+    """The frontier of a final bucket is its end: where a replay is cut must not show in a row."""
+    return [
+        {**msgspec.structs.asdict(stats), "frontier": stats.start + _SPAN[stats.seconds]}
+        for stats in windows
+    ]
+
+
+def spike_rows(spikes: Iterable[Spike], run_id: str) -> list[dict[str, Any]]:
+    return [{**msgspec.structs.asdict(spike), "run_id": run_id} for spike in spikes]
+
+
+def alert_row(alert: Alert) -> dict[str, Any]:
+    return msgspec.structs.asdict(alert)
+
+
+def dead_letter_rows(
+    letters: Iterable[DeadLetter], run_id: str, now: datetime
+) -> list[dict[str, Any]]:
+    return [
+        {**msgspec.structs.asdict(letter), "run_id": run_id, "recorded_at": now}
+        for letter in letters
+    ]

@@ -1,0 +1,121 @@
+"""The configuration of a run: one TOML file, every value overridable by an environment variable.
+
+`FORESHOCK_NOVELTY__SIMILARITY=0.8` overrides `similarity` in `[novelty]`. pydantic-settings gathers
+the values, msgspec checks them as a whole at the start: a name that is not known is an error.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from alerting.detectors.surge import SurgeSettings
+from alerting.errors import AlertingError
+from alerting.lifecycle import LifecycleSettings
+from models.artifact import DEFAULT_ARTIFACT
+from models.novelty import NoveltySettings
+from models.tagger import Tagger, load_tagger
+from models.tags import ModelIdentity
+from pipelines.manifest import digest
+
+
+class ConfigurationError(Exception):
+    """A configuration that cannot be used; its text is one sentence."""
+
+
+class TagSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`model`: folder of the artifact. `threads`: None for all cores. `cache`: texts remembered.
+    `batch`: messages handed to the model at a time. None of the last three changes a tag."""
+
+    model: Path = DEFAULT_ARTIFACT
+    threads: int | None = None
+    cache: int = 50_000
+    batch: int = 1024
+
+    def tagger(self) -> Tagger:
+        """The process's tagger for this model, loaded at the first call."""
+        return load_tagger(self.model, threads=self.threads, cache_size=self.cache)
+
+
+class DeduplicateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For how many hours of event time an id is remembered."""
+
+    horizon_hours: int = 24
+
+
+class ReplaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of a history is run at a time. Changes no result, only memory and how much of the
+    work a kill costs."""
+
+    slice_messages: int = 20_000
+    slice_characters: int = 20_000_000
+
+
+class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The sections of the file. `surge` is the detector, `alerts` the life of an alert."""
+
+    tag: TagSettings = TagSettings()
+    deduplicate: DeduplicateSettings = DeduplicateSettings()
+    novelty: NoveltySettings = NoveltySettings()
+    surge: SurgeSettings = SurgeSettings()
+    alerts: LifecycleSettings = LifecycleSettings()
+    replay: ReplaySettings = ReplaySettings()
+
+    def meaning(self) -> dict[str, Any]:
+        """All settings that rows depend on, as plain values; how fast they come is left out."""
+        sections: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
+        del sections["tag"], sections["replay"]
+        return sections
+
+    def digest(self, model: ModelIdentity) -> str:
+        """The configuration hash that stands on windows, spikes and alerts: rules and weights."""
+        return digest({"settings": self.meaning(), "model": model.checksum})
+
+
+class _Gathered(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="FORESHOCK_", env_nested_delimiter="__", extra="forbid"
+    )
+
+    tag: dict[str, Any] = {}
+    deduplicate: dict[str, Any] = {}
+    novelty: dict[str, Any] = {}
+    surge: dict[str, Any] = {}
+    alerts: dict[str, Any] = {}
+    replay: dict[str, Any] = {}
+
+
+def load_configuration(path: Path | None = None) -> Configuration:
+    """The defaults, changed by the TOML file at `path`, changed by the environment.
+
+    Raises `ConfigurationError` for a file that cannot be read or a value that cannot be.
+    """
+    if path is not None and not path.is_file():
+        raise ConfigurationError(f"The configuration {path} is not a file.")
+
+    class Sourced(_Gathered):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+    try:
+        gathered = Sourced().model_dump()
+        return msgspec.convert(gathered, Configuration, strict=False)
+    except (AlertingError, SettingsError, ValueError) as error:  # msgspec's is a ValueError
+        where = f"The configuration {path}" if path else "The configuration in the environment"
+        detail = " ".join(str(error).split())
+        raise ConfigurationError(f"{where} cannot be used: {detail}") from error

@@ -1,0 +1,44 @@
+"""What travels between the steps of the graph: records of the other packages, put together."""
+
+import datetime
+
+import msgspec
+
+from connectors.message import Message
+from models.tags import Tags
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MICROSECOND = datetime.timedelta(microseconds=1)
+
+
+class Tagged(msgspec.Struct, frozen=True, gc=False):
+    """A message with what *tag* found: tickers it speaks of, and the model's tags.
+
+    `listing`: the text is a list of cashtags that says nothing of any one company.
+    """
+
+    message: Message
+    tags: Tags
+    entities: tuple[str, ...]
+    listing: bool
+
+
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """A tagged message with what *watch* found: `story` is the id of its story's first message."""
+
+    tagged: Tagged
+    story: str
+
+    @property
+    def repeat(self) -> bool:
+        return self.story != self.tagged.message.id
+
+
+def content(message: Message) -> str:
+    """What the model reads: the headline, then the text."""
+    return f"{message.title}. {message.text}" if message.title else message.text
+
+
+def micros(time: datetime.datetime) -> int:
+    """Event time as microseconds since 1970, UTC."""
+    return (time - EPOCH) // _MICROSECOND

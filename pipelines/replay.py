@@ -1,0 +1,248 @@
+"""A replay: a bounded history through the graph, slice by slice, into a store.
+
+The manifest names everything that the rows depend on, and the run's id is its digest. So a run that
+was killed is found again and goes on behind its last committed slice, and one that is complete is
+not run twice.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy import select
+
+from connectors.dead_letter import DeadLetter
+from connectors.errors import SourceTruncated
+from connectors.files import MessageStream, fingerprint, read_messages
+from connectors.message import Message
+from connectors.sorting import sorted_messages
+from connectors.store import Store
+from connectors.store.schema import runs
+from pipelines.commit import Committer, dead_letter_rows
+from pipelines.configuration import Configuration
+from pipelines.evidence import AddEvidence
+from pipelines.graph import SliceContext, run_slice
+from pipelines.manifest import digest, manifest
+from pipelines.slices import Slice, cut
+
+_TOGETHER = 1000  # dead letters written, and records read, between two looks at the progress
+
+
+class Watching(Protocol):
+    """Who wants to know how far a replay is."""
+
+    def reading(self, name: str, done: int, size: int) -> None: ...
+
+    def replaying(self, done: int, total: int) -> None: ...
+
+    def remark(self, text: str) -> None: ...
+
+
+class Silent:
+    """Nobody does."""
+
+    def reading(self, name: str, done: int, size: int) -> None: ...
+
+    def replaying(self, done: int, total: int) -> None: ...
+
+    def remark(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Parsing:
+    """How the records of the files become messages. `source` names them all; None: by file name."""
+
+    mapping: dict[str, str] = field(default_factory=dict)
+    source: str | None = None
+
+
+class ReplayResult(msgspec.Struct, frozen=True):
+    """The reconciliation of a run: read = stored + duplicates + dead_letters."""
+
+    run: str
+    configuration: str
+    read: int
+    stored: int
+    duplicates: int
+    dead_letters: int
+    late: int
+    spikes: int
+    alerts: int
+    seconds: float
+    resumed: bool
+    already_complete: bool
+    truncated: str | None = None
+
+
+def replay(
+    sources: Sequence[Path],
+    *,
+    database: str,
+    configuration: Configuration,
+    parsing: Parsing | None = None,
+    author_key: bytes | None = None,
+    watching: Watching | None = None,
+) -> ReplayResult:
+    """Replays the files into `database` and returns the reconciliation.
+
+    A source that is cut short is used as far as it goes, and named in the result. Raises
+    `SourceError` for one that cannot be used at all, `StoreError`, `ArtifactError`.
+    """
+    started = time.monotonic()
+    parsing = parsing or Parsing()
+    streams = [
+        read_messages(path, mapping=parsing.mapping, source=parsing.source, author_key=author_key)
+        for path in sources
+    ]
+    model = configuration.tag.tagger().identity
+    described = manifest(
+        sources=[_describe(path) for path in sources],
+        parsing=msgspec.to_builtins(parsing),
+        configuration=configuration.meaning(),
+        model=model,
+    )
+    with Store.open(database) as store:
+        run = _Run(
+            store=store,
+            database=database,
+            run_id=digest(described),
+            context=SliceContext(configuration, configuration.digest(model), model.checksum),
+            watching=watching or Silent(),
+        )
+        counters = run.begin(described)
+        complete = run.row()["state"] == "finished"
+        if not complete:
+            run.go_on(streams, counters)
+        row = run.row()
+    names = ("read", "stored", "duplicates", "dead_letters", "late", "spikes", "alerts")
+    return ReplayResult(
+        run=run.run_id,
+        configuration=run.context.configuration_hash,
+        seconds=round(time.monotonic() - started, 3),
+        resumed=not complete and counters.get("position", 0) > 0,
+        already_complete=complete,
+        truncated=row["error"],
+        **{name: row["counters"].get(name, 0) for name in names},
+    )
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    of_bytes = fingerprint(path)
+    return {"name": path.name, "sha256": of_bytes.sha256, "bytes": of_bytes.size}
+
+
+@dataclass
+class _Run:
+    """One run in a store: what is done of it, and how it goes on."""
+
+    store: Store
+    database: str
+    run_id: str
+    context: SliceContext
+    watching: Watching
+    letters: int = 0
+    messages: int = 0
+    truncated: str | None = None
+
+    def begin(self, described: dict[str, Any]) -> dict[str, Any]:
+        """Makes the run's row where it is not there yet; returns its counters."""
+        with self.store.transaction() as tx:
+            run = tx.run(self.run_id)
+            if run is None:
+                run = {
+                    "id": self.run_id,
+                    "kind": "replay",
+                    "manifest": described,
+                    "state": "running",
+                    "started_at": datetime.now(UTC),
+                    "finished_at": None,
+                    "counters": {},
+                    "error": None,
+                }
+                tx.save_run(run)
+            counters: dict[str, Any] = run["counters"]
+            return counters
+
+    def row(self) -> dict[str, Any]:
+        """The run's row as it is stored now."""
+        (run,) = self.store.rows(select(runs).where(runs.c.id == self.run_id))
+        return run
+
+    def go_on(self, streams: Sequence[MessageStream], counters: dict[str, Any]) -> None:
+        """Runs every slice that is not committed yet, then closes the run."""
+        settings = self.context.configuration.replay
+        done = counters.get("position", 0)
+        with sorted_messages(self._readable(streams)) as ordered:
+            self.watching.replaying(done, self.messages)
+            parts = cut(
+                islice(ordered, done, None),
+                most_messages=settings.slice_messages,
+                most_characters=settings.slice_characters,
+                number=counters.get("slices", 0),
+                position=done,
+            )
+            for part in parts:
+                self._slice(part)
+                self.watching.replaying(part.position + len(part.messages), self.messages)
+        self._finish()
+
+    def _readable(self, streams: Sequence[MessageStream]) -> Iterator[Message]:
+        """The messages of all sources; what is none goes to the dead letters on the way."""
+        held: list[DeadLetter] = []
+        for stream in streams:
+            for count, record in enumerate(self._whole(stream)):
+                if isinstance(record, Message):
+                    self.messages += 1
+                    yield record
+                else:
+                    held.append(record)
+                    if len(held) >= _TOGETHER:
+                        held = self._bury(held)
+                if count % _TOGETHER == 0:
+                    self.watching.reading(stream.source, stream.bytes_read, stream.size)
+            if stream.naive_times:
+                self.watching.remark(
+                    f"{stream.source}: {stream.naive_times:,} times without a time zone were "
+                    "taken as UTC."
+                )
+        self._bury(held)
+
+    def _whole(self, stream: MessageStream) -> Iterator[Message | DeadLetter]:
+        try:
+            yield from stream
+        except SourceTruncated as error:
+            self.truncated = str(error)
+
+    def _bury(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """Stores dead letters; again on a resumed run, which their ids make harmless."""
+        self.letters += len(letters)
+        with self.store.transaction() as tx:
+            tx.upsert("dead_letters", dead_letter_rows(letters, self.run_id, datetime.now(UTC)))
+        return []
+
+    def _slice(self, part: Slice) -> None:
+        with self.store.transaction() as tx:
+            state = tx.state(self.run_id)
+        configuration = self.context.configuration
+        committer = Committer(
+            url=self.database,
+            run_id=self.run_id,
+            alerts=configuration.alerts,
+            enrich=AddEvidence(configuration.tag),
+        )
+        position = part.position + len(part.messages)
+        run_slice(part, self.context, state, partial(committer.commit, part.number, position))
+
+    def _finish(self) -> None:
+        run = self.row()
+        counters = {**run["counters"], "read": self.messages + self.letters}
+        counters["dead_letters"] = counters.get("dead_letters", 0) + self.letters
+        closed = {"state": "finished", "finished_at": datetime.now(UTC), "error": self.truncated}
+        with self.store.transaction() as tx:
+            tx.save_run({**run, **closed, "counters": counters})

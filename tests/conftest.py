@@ -1,0 +1,64 @@
+"""A small real history: the first tweets of the bundled sample, and a few of them sent twice."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from pipelines.sample import SAMPLE
+
+MESSAGES = 1200
+TWICE = 40
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """JSON Lines, not in order of time: `MESSAGES` different tweets, `TWICE` of them repeated."""
+    with gzip.open(SAMPLE, "rt", encoding="utf-8") as lines:
+        first = [next(lines) for _ in range(MESSAGES)]
+    path = tmp_path_factory.mktemp("history") / "history.jsonl"
+    path.write_text("".join(reversed(first)) + "".join(first[:TWICE]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def surge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five quiet weeks of one company, then forty different negative messages within the hour."""
+    path = tmp_path_factory.mktemp("surge") / "surge.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in _surge()), encoding="utf-8")
+    return path
+
+
+_FIRMS = ("Boeing", "Pfizer", "Walmart", "Intel")
+_PLAIN = (
+    "{firm} to present at an investor conference in {city}",
+    "{firm} names the venue of its annual meeting: {city}",
+    "{firm} opens an office in {city}",
+)
+_CITIES = ("Boston", "Denver", "Chicago", "Austin", "Dallas", "Seattle", "Miami", "Phoenix")
+_BAD = (
+    "$BA Boeing shares plunge {n}% as regulators ground the fleet over safety fears in {city}",
+    "$BA Boeing cuts its outlook after a {n} million loss, analysts in {city} slash targets",
+    "$BA lawsuit: {city} pension fund sues Boeing over fraud, {n} million in damages",
+    "$BA Boeing misses estimates badly, stock falls {n}% says {city} desk",
+)
+
+
+def _surge() -> list[dict[str, str]]:
+    rows = []
+    for hour in range(5 * 7 * 24):
+        firm, city = _FIRMS[hour % 4], _CITIES[hour % 8]
+        text = _PLAIN[hour % 3].format(firm=firm, city=city) + f", notice {hour}"
+        rows.append(_row(f"plain{hour}", 1 + hour // 24, hour % 24, hour % 60, text))
+    for n in range(40):
+        text = _BAD[n % 4].format(n=n + 3, city=_CITIES[n % 8]) + f" #{n * 7919}"
+        rows.append(_row(f"bad{n}", 36, 15, n, text))
+    rows.append(_row("after", 37, 9, 0, "Intel opens an office in Lisbon"))
+    return rows
+
+
+def _row(name: str, day: int, hour: int, minute: int, text: str) -> dict[str, str]:
+    month, day = (3, day) if day <= 31 else (4, day - 31)
+    when = f"2014-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:00Z"
+    return {"id": name, "created_at": when, "text": text}

@@ -1,0 +1,44 @@
+"""The configuration: defaults, the file, the environment over it, and refusals in one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from models.tags import ModelIdentity
+from pipelines.configuration import Configuration, ConfigurationError, load_configuration
+
+MODEL = ModelIdentity(name="m", version="1", checksum="c", numeric_path="p")
+
+
+def test_the_environment_overrides_the_file_and_the_file_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "foreshock.toml"
+    path.write_text("[novelty]\nsimilarity = 0.6\nhorizon_hours = 12\n", encoding="utf-8")
+    monkeypatch.setenv("FORESHOCK_NOVELTY__SIMILARITY", "0.9")
+    novelty = load_configuration(path).novelty
+    assert (novelty.similarity, novelty.horizon_hours) == (0.9, 12)
+    assert novelty.capacity == Configuration().novelty.capacity
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[novelty]\nsimilarty = 0.6\n", "[nowelty]\n", "[novelty]\nsimilarity = 'x'\n", "[novelty\n",
+     "[surge]\nbudget = 'lots'\n"],
+)  # fmt: skip
+def test_what_is_not_known_or_not_possible_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "foreshock.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"foreshock\.toml cannot be used"):
+        load_configuration(path)
+
+
+def test_only_what_changes_rows_changes_the_configuration_hash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = Configuration().digest(MODEL)
+    monkeypatch.setenv("FORESHOCK_REPLAY__SLICE_MESSAGES", "7")
+    monkeypatch.setenv("FORESHOCK_TAG__CACHE", "7")
+    assert load_configuration().digest(MODEL) == plain
+    monkeypatch.setenv("FORESHOCK_NOVELTY__HORIZON_HOURS", "7")
+    assert load_configuration().digest(MODEL) != plain
