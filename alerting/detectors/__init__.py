@@ -1,0 +1,1 @@
+"""Detectors: one a file, each a pure function of the minutes it has seen."""

@@ -1,0 +1,237 @@
+"""Tagged observations to one-minute buckets, and minutes to hours.
+
+All sums are integers (weights and scores in millionths), so a bucket does not depend on the order
+in which its observations came.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+import msgspec
+
+MILLION = 1_000_000
+"""One message's full weight."""
+
+EVIDENCE_PER_MINUTE = 5
+"""How many messages a bucket names: new stories, negative ones first, heaviest first."""
+
+OVERALL = "overall"
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One tagged message. `published_at` is UTC; the three probabilities are of its sentiment.
+
+    `repeat`: the message is not the first of its `story`. `listing`: the text is a string of
+    cashtags and says nothing about any of them. `abstained`: the model was too unsure.
+    """
+
+    message_id: str
+    published_at: datetime
+    source: str
+    sentiment: str
+    negative: float
+    neutral: float
+    positive: float
+    abstained: bool
+    topic: str
+    entities: tuple[str, ...]
+    listing: bool
+    repeat: bool
+    story: str
+
+
+class WindowStats(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Counts of one key in one bucket of `seconds` from `start` (UTC).
+
+    `negative + neutral + positive + abstained == messages`; the `new_*` count first messages of a
+    story that were not abstained on, `repeats` the others. Weights and `score_sum` are in
+    millionths; `weight_new` covers every new story, abstained ones too. `sources` is distinct.
+    """
+
+    schema: int = 1
+    key: str
+    start: datetime
+    seconds: int
+    messages: int = 0
+    negative: int = 0
+    neutral: int = 0
+    positive: int = 0
+    abstained: int = 0
+    new_negative: int = 0
+    new_neutral: int = 0
+    new_positive: int = 0
+    repeats: int = 0
+    repeats_negative: int = 0
+    weight_new: int = 0
+    weight_new_negative: int = 0
+    weight_repeats: int = 0
+    weight_repeats_negative: int = 0
+    score_sum: int = 0
+    sources: int = 0
+    final: bool = True
+    configuration: str = ""
+
+
+class EvidenceRef(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A message that weighs in a bucket: `weight` in millionths, `negative` its probability."""
+
+    message_id: str
+    published_at: datetime
+    weight: int
+    negative: float
+
+
+class Minute(msgspec.Struct, frozen=True, kw_only=True):
+    """All buckets of one minute, by key in sorted order; a key that is not there counted nothing.
+
+    `evidence` and `sources` (names, sorted) have the keys of `stats`.
+    """
+
+    start: datetime
+    stats: dict[str, WindowStats]
+    evidence: dict[str, tuple[EvidenceRef, ...]]
+    sources: dict[str, tuple[str, ...]]
+
+
+_COUNTERS = (
+    "messages",
+    "negative",
+    "neutral",
+    "positive",
+    "abstained",
+    "new_negative",
+    "new_neutral",
+    "new_positive",
+    "repeats",
+    "repeats_negative",
+    "weight_new",
+    "weight_new_negative",
+    "weight_repeats",
+    "weight_repeats_negative",
+    "score_sum",
+)
+_AT = {name: index for index, name in enumerate(_COUNTERS)}
+_ABSTAINED, _REPEATS, _REPEATS_NEGATIVE = _AT["abstained"], _AT["repeats"], _AT["repeats_negative"]
+_WEIGHT_NEW, _WEIGHT_REPEATS = _AT["weight_new"], _AT["weight_repeats"]
+_SCORE = _AT["score_sum"]
+_LABEL = {"negative": _AT["negative"], "neutral": _AT["neutral"], "positive": _AT["positive"]}
+_NEW_OFFSET = _AT["new_negative"] - _AT["negative"]
+
+
+class _Bucket:
+    __slots__ = ("counters", "evidence", "sources")
+
+    def __init__(self) -> None:
+        self.counters = [0] * len(_COUNTERS)
+        self.sources: set[str] = set()
+        self.evidence: list[tuple[bool, int, float, datetime, str]] = []
+
+    def add(self, seen: Observation, weight: int) -> None:
+        counters = self.counters
+        counters[0] += 1
+        negative = not seen.abstained and seen.sentiment == "negative"
+        label = _ABSTAINED if seen.abstained else _LABEL[seen.sentiment]
+        counters[label] += 1
+        counters[_SCORE] += round((seen.positive - seen.negative) * weight)
+        self.sources.add(seen.source)
+        if seen.repeat:
+            counters[_REPEATS] += 1
+            counters[_WEIGHT_REPEATS] += weight
+            if negative:
+                counters[_REPEATS_NEGATIVE] += 1
+                counters[_WEIGHT_REPEATS + 1] += weight
+            return
+        counters[_WEIGHT_NEW] += weight
+        if not seen.abstained:
+            counters[label + _NEW_OFFSET] += 1
+        if negative:
+            counters[_WEIGHT_NEW + 1] += weight
+        if weight:
+            rank = (not negative, -weight, -seen.negative, seen.published_at, seen.message_id)
+            self.evidence.append(rank)
+
+    def heaviest(self) -> tuple[EvidenceRef, ...]:
+        if not self.evidence:
+            return ()
+        ranked = sorted(self.evidence)[:EVIDENCE_PER_MINUTE]
+        return tuple(EvidenceRef(name, at, -weight, -p) for _, weight, p, at, name in ranked)
+
+
+def weighted_keys(seen: Observation) -> Iterator[tuple[str, int]]:
+    """The keys an observation counts for, with its weight in millionths.
+
+    1 overall and for its topic, 1/n for each of its n entities. A listing is counted overall and
+    under its topic but weighs nothing there, and does not touch the entities it lists.
+    """
+    weight = 0 if seen.listing else MILLION
+    yield OVERALL, weight
+    yield f"topic:{seen.topic}", weight
+    if not seen.listing and seen.entities:
+        entities = dict.fromkeys(seen.entities)
+        for entity in entities:
+            yield f"entity:{entity}", MILLION // len(entities)
+
+
+def fold(
+    observations: Iterable[Observation], *, configuration: str, final: bool = True
+) -> list[Minute]:
+    """One-minute buckets of the observations, by time; only minutes that hold any.
+
+    The result does not depend on the order of the observations; each must occur once.
+    """
+    minutes: dict[datetime, dict[str, _Bucket]] = {}
+    for seen in observations:
+        start = seen.published_at.replace(second=0, microsecond=0)
+        buckets = minutes.setdefault(start, {})
+        for key, weight in weighted_keys(seen):
+            bucket = buckets.get(key)
+            if bucket is None:
+                bucket = buckets[key] = _Bucket()
+            bucket.add(seen, weight)
+    return [_minute(start, minutes[start], configuration, final) for start in sorted(minutes)]
+
+
+def _minute(
+    start: datetime, buckets: dict[str, _Bucket], configuration: str, final: bool
+) -> Minute:
+    keys = sorted(buckets)
+    return Minute(
+        start=start,
+        stats={
+            key: WindowStats(
+                key=key,
+                start=start,
+                seconds=60,
+                sources=len(buckets[key].sources),
+                final=final,
+                configuration=configuration,
+                **dict(zip(_COUNTERS, buckets[key].counters, strict=True)),
+            )
+            for key in keys
+        },
+        evidence={key: buckets[key].heaviest() for key in keys},
+        sources={key: tuple(sorted(buckets[key].sources)) for key in keys},
+    )
+
+
+def roll_up(minutes: Iterable[Minute]) -> list[WindowStats]:
+    """Hours from minutes, by (start, key); an hour is final when all its minutes are."""
+    parts: dict[tuple[datetime, str], list[WindowStats]] = {}
+    sources: dict[tuple[datetime, str], set[str]] = {}
+    for minute in minutes:
+        hour = minute.start.replace(minute=0)
+        for key, stats in minute.stats.items():
+            parts.setdefault((hour, key), []).append(stats)
+            sources.setdefault((hour, key), set()).update(minute.sources[key])
+    return [
+        WindowStats(
+            key=key,
+            start=hour,
+            seconds=3600,
+            sources=len(sources[hour, key]),
+            final=all(part.final for part in held),
+            configuration=held[0].configuration,
+            **{name: sum(getattr(part, name) for part in held) for name in _COUNTERS},
+        )
+        for (hour, key), held in sorted(parts.items())
+    ]
