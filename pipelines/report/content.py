@@ -84,7 +84,7 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertView:
-    """One alert in words; the fields after `row` are empty where it is only listed."""
+    """One alert in words; the fields after `listed` are empty where it is only listed."""
 
     anchor: str
     title: str
@@ -230,7 +230,8 @@ def sliding(
         for moment, change in ((enters, count), (enters + timedelta(seconds=window), -count)):
             steps[moment] = steps.get(moment, 0) + change
     moments = sorted(steps)
-    sums = list(zip(moments, accumulate(steps[moment] for moment in moments), strict=True))
+    running = (round(value, 6) for value in accumulate(steps[moment] for moment in moments))
+    sums = list(zip(moments, running, strict=True))
     before = [value for moment, value in sums if moment <= span.start]
     inside = [(moment, value) for moment, value in sums if span.start < moment < span.end]
     if len(inside) > _MOST_POINTS:
@@ -254,7 +255,7 @@ def _standfirst(reader: _Reader, rows: Sequence[Row]) -> str:
     if not rows:
         return (
             "Nothing watched rose beyond what is normal for it between"
-            f" {wording.day(reader.span.start)} and {wording.day(reader.span.end)}."
+            f" {wording.day(reader.span.start)} and {wording.day(_last(reader.span))}."
         )
     row = _strongest(rows)
     told = wording.against(row, row["evidence"].get("scale_seconds"))
@@ -293,14 +294,15 @@ def _watched(manifest: Mapping[str, Any], stored: Sequence[tuple[str, int]]) -> 
 
 
 def _reconciliation(counters: Mapping[str, Any]) -> tuple[str | None, bool]:
-    parts = [int(counters.get(name, 0)) for name in ("stored", "duplicates", "dead_letters")]
     if "read" not in counters:
         return None, True
+    parts = [int(counters.get(name, 0)) for name in ("stored", "duplicates", "dead_letters")]
     read, rest = int(counters["read"]), int(counters["read"]) - sum(parts)
-    stored, duplicates, dead = map(wording.number, parts)
-    text = f"{wording.number(read)} read = {stored} stored + {duplicates} duplicates + {dead} dead"
-    text += " letters"
-    return (text, True) if rest == 0 else (f"{text}, and {rest:+,} unaccounted for", False)
+    told = (
+        f"{wording.number(read)} read = {wording.number(parts[0])} stored"
+        f" + {wording.plural(parts[1], 'duplicate')} + {wording.plural(parts[2], 'dead letter')}"
+    )
+    return (told, True) if rest == 0 else (f"{told}, and {rest:+,} unaccounted for", False)
 
 
 def _identity(manifest: Mapping[str, Any], configuration: str) -> list[tuple[str, str]]:

@@ -98,7 +98,7 @@ def test_the_page_tells_what_was_watched_and_what_was_found(tmp_path: Path) -> N
     assert "30 Jan 2014, 22:00 UTC: 5 new negative stories in 1 h against 0.8 expected." in said
     assert "by chance in about one of 3 million such windows" in said
     assert "Watched: tweets.jsonl.gz" in said
-    assert "12 read = 9 stored + 2 duplicates + 1 dead letters" in said
+    assert "12 read = 9 stored + 2 duplicates + 1 dead letter" in said
     assert "29 Jan 2014 – 30 Jan 2014" in said
     for fact in (CONFIGURATION, "minilm 1", "cd" * 32, "SHA-256 " + "ab" * 32):
         assert fact in said
