@@ -92,6 +92,10 @@ class _Gathered(BaseSettings):
     replay: dict[str, Any] = {}
 
 
+def _path(_kind: type[Path], value: str) -> Path:
+    return Path(value)
+
+
 def load_configuration(path: Path | None = None) -> Configuration:
     """The defaults, changed by the TOML file at `path`, changed by the environment.
 
@@ -114,7 +118,7 @@ def load_configuration(path: Path | None = None) -> Configuration:
 
     try:
         gathered = Sourced().model_dump()
-        return msgspec.convert(gathered, Configuration, strict=False)
+        return msgspec.convert(gathered, Configuration, strict=False, dec_hook=_path)
     except (AlertingError, SettingsError, ValueError) as error:  # msgspec's is a ValueError
         where = f"The configuration {path}" if path else "The configuration in the environment"
         detail = " ".join(str(error).split())

@@ -58,6 +58,7 @@ _SHOWN_COLUMNS = (
     "negative",
     "neutral",
     "positive",
+    "abstained",
     "topic",
     "story",
     "repeat",

@@ -55,7 +55,7 @@ class Watcher:
         """`configuration` (its hash) and `model` go into every window and spike: who said so."""
         self._configuration = configuration
         self._novelty = Novelty(novelty)
-        self._detector = SurgeDetector(surge, model=model)
+        self._detector = SurgeDetector(surge, model, configuration)
         self._state = self._detector.initial()
         self._open = _Open()
 

@@ -1,4 +1,4 @@
-"""Two stores compared as the design says: all final rows, without what may differ between runs."""
+"""Two stores compared: all final rows, without what may differ between runs."""
 
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ MAY_DIFFER = {
     "previous_hash",
     "signature",
     "sequence",
+    "run_id",
 }
 
 
