@@ -126,7 +126,7 @@ class Recogniser:
 
     @classmethod
     def default(cls) -> "Recogniser":
-        """With the bundled table; takes a tenth of a second."""
+        """With the bundled table; takes a quarter of a second."""
         return cls(Table.load())
 
     def recognise(self, text: str, *, at: datetime, given: tuple[str, ...] = ()) -> Recognition:
