@@ -25,8 +25,9 @@ _VISIT_DECAY = 0.87
 """A cell of the profile is visited once a week; memory halves in five weeks."""
 
 _POOLED_DISPERSION, _POOLED_WEIGHT, _OWN_WEIGHT = 0.5, 10.0, 30.0
-_KNOWN = 5.0
-"""Counts that a key must have taught before its errors are taken for scatter."""
+_KNOWN, _KNOWN_HOURS = 5.0, 24.0
+"""Counts and exposure that a key must have taught before its errors are taken for scatter and its
+outbreaks for outbreaks."""
 
 _MARKS = 30
 """Hours for which the clock can be read back: a day's window and some."""
@@ -73,7 +74,7 @@ class Profile(msgspec.Struct, array_like=True):
         for cell in range(WEEK):
             base = days[cell // 24] * daily[cell % 24]
             raw.append((sums[cell] + 2.0 * base) / (visits[cell] + 2.0))
-            self.doubt[cell] = 0.5 / (1.0 + visits[cell] + 0.5 * seen[cell % 24]) ** 2
+            self.doubt[cell] = 0.5 / (1.0 + visits[cell] + 0.5 * seen[cell % 24]) ** 3
         smooth = [(raw[c - 1] + 4.0 * raw[c] + raw[(c + 1) % WEEK]) / 6.0 for c in range(WEEK)]
         mean = sum(smooth) / WEEK
         self.cells = [max(value / mean, 0.02) for value in smooth]
@@ -146,7 +147,7 @@ class Scatter(msgspec.Struct, array_like=True):
     def dispersion(self, series: int, towards: float, weight: float) -> float:
         """Shrunk to `towards`, which counts as `weight` hours with a mean of one."""
         value = (self.excess[series] + weight * towards) / (self.squares[series] + weight)
-        return min(max(value, 0.01), 4.0)
+        return min(max(value, 0.002), 4.0)
 
 
 class Baseline(msgspec.Struct, array_like=True):
@@ -207,10 +208,11 @@ class Baseline(msgspec.Struct, array_like=True):
         for series in range(SERIES):
             rate, weight, count = self.rate(series, prior), weights[series], counts[series]
             mean = rate * busy
-            if count > mean + 2.0:
+            if count > mean + 2.0 and self.exposure[series] >= _KNOWN_HOURS:
                 spread = self.dispersion(series, pooled)
                 count = min(count, mean + 3.0 * math.sqrt(mean + spread * mean * mean) + 2.0)
-            if self.counts[series] >= _KNOWN and weight == 1.0:
+            known = self.counts[series] >= _KNOWN and self.exposure[series] >= _KNOWN_HOURS
+            if known and weight == 1.0:
                 idle = rate * empty
                 idle_squares = idle * idle / max(empty, 1.0)
                 excess = (count - mean) ** 2 - mean + idle_squares - idle

@@ -85,13 +85,15 @@ class Group(msgspec.Struct, array_like=True):
 
 
 class Episode(msgspec.Struct, array_like=True):
-    """A key in alarm: minutes are from the epoch; `told` is the surprise last reported."""
+    """A key in alarm: minutes are from the epoch; `told` is the most surprise reported, `scale` the
+    window that it opened at: longer ones would remember the burst when it is over."""
 
     opened: int
     above: int
     told_at: int
     told: float
     rank: int
+    scale: int
 
 
 class Drift(msgspec.Struct, array_like=True):

@@ -38,16 +38,25 @@ BUDGETS = {"fewer": 0.5, "balanced": 2.0, "more": 7.0}
 """False alarms a week for the whole watch list."""
 
 _KIND_OF = ("negative_surge", "amplification", "volume")
-_SHARE_OF_BUDGET = {"negative_surge": 0.6, "amplification": 0.15, "volume": 0.15, "slow_drift": 0.1}
+_SHARE_OF_BUDGET = {"negative_surge": 0.85, "amplification": 0.25, "volume": 0.3, "slow_drift": 0.1}
+"""More than one together, because part of each goes unused: rare keys seldom reach the minimum
+counts, and the bound of the cumulative sum is a safe one. Chosen by simulation."""
+
 _DAY = 1440
-_LEAST_EXPECTED = 0.05
+_LEAST_EXPECTED = 0.15
 """No window is taken to expect less: three messages are never a surge by rarity alone."""
+
+_FEW, _FEW_FACTOR = 5.0, 1.7
+"""A key that has taught fewer counts than this must show more than the minimum by this factor."""
 
 _MARKET_WEIGHT = 5.0
 """How many counts of evidence the market's usual level weighs against its present one."""
 
 _YOUNG = 14 * _DAY
 """A stream this young learns its profile and its priors anew each hour, an older one each day."""
+
+_DEAF = 360
+"""For its first minutes a stream has nothing to be held against."""
 
 _LONG_EPISODE = 3 * _DAY
 """After this long in alarm the new level is taken as normal and learnt at full weight."""
@@ -126,13 +135,23 @@ class _Reading(msgspec.Struct):
 
 
 class SurgeDetector:
-    """See `alerting.detectors.base.Detector`. `model` names the model whose labels are counted."""
+    """See `alerting.detectors.base.Detector`. `model` names the model whose labels are counted.
 
-    def __init__(self, settings: SurgeSettings | None = None, model: str = "") -> None:
+    `configuration` is what its spikes are filed under: the hash of the whole run's rules, where
+    the detector is a part of one.
+    """
+
+    def __init__(
+        self,
+        settings: SurgeSettings | None = None,
+        model: str = "",
+        configuration: str | None = None,
+    ) -> None:
         self.settings = settings or SurgeSettings()
         self.model = model
         identity = msgspec.json.encode(self.settings) + checksum(table_bytes()).encode()
         self.configuration_hash = hashlib.sha256(identity).hexdigest()[:16]
+        self.configuration = configuration or self.configuration_hash
         self._runlength = shipped()
         self._memory = self.settings.half_life_days * 24
         self._minimum = (
@@ -320,16 +339,23 @@ class SurgeDetector:
     ) -> _Reading | None:
         """The window that is most surprising, or None where none is clearly above expectation."""
         flow, clock, minute = held.flow, state.clock, state.minute
-        if flow.observed(len(SCALES) - 1, series) < self._minimum[series]:
+        if minute - state.started < _DEAF:
+            return None
+        minimum = self._minimum[series]
+        if flow.baseline.counts[series] < _FEW:
+            minimum *= _FEW_FACTOR
+        if flow.observed(len(SCALES) - 1, series) < minimum:
             return None
         rested = held.rested.get(_KIND_OF[series], -1)
-        learning = 0.25 if _KIND_OF[series] in held.episodes else 1.0
+        episode = held.episodes.get(_KIND_OF[series])
+        longest = len(SCALES) - 1 if episode is None else max(episode.scale, _HOUR)
+        learning = 1.0 if episode is None else 0.25
         present = flow.baseline.rate(series, group.prior)
         best: _Reading | None = None
-        for scale, window in enumerate(flow.windows):
+        for scale, window in enumerate(flow.windows[: longest + 1]):
             observed = flow.observed(scale, series)
             start = max(window.start(minute), state.started)
-            if observed < self._minimum[series] or start < rested:
+            if observed < minimum or start < rested:
                 continue
             begin = clock.at(start)
             exposure = clock.reading - begin
@@ -381,7 +407,7 @@ class SurgeDetector:
         keys = max(state.active, len(state.keys) if state.active == 0 else 1)
         allowed = self.settings.alarms_per_week * _SHARE_OF_BUDGET[kind] / keys
         burning_in = state.minute - state.started < self.settings.burn_in_hours * 60
-        return -math.log10(allowed) + (2.0 if burning_in else 0.0)
+        return -math.log10(allowed) + (3.0 if burning_in else 0.0)
 
     def _report(
         self,
@@ -396,7 +422,9 @@ class SurgeDetector:
         kind = _KIND_OF[series]
         threshold = self._threshold(state, kind)
         episode = held.episodes.get(kind)
-        floor = threshold if episode is None else threshold - self.settings.hysteresis
+        floor = threshold
+        if episode is not None:
+            floor = min(threshold, max(threshold - self.settings.hysteresis, 0.0))
         if reading.surprise < floor:
             return None
         share = held.flow.observed(reading.scale, 0) / max(
@@ -418,7 +446,7 @@ class SurgeDetector:
         if episode is None:
             phase = "opening"
             episode = held.episodes[kind] = Episode(
-                state.minute, state.minute, state.minute, reading.surprise, rank
+                state.minute, state.minute, state.minute, reading.surprise, rank, reading.scale
             )
         elif not self._is_news(episode, state.minute, reading.surprise, rank):
             episode.above = state.minute
@@ -431,7 +459,7 @@ class SurgeDetector:
     def _is_news(self, episode: Episode, minute: int, surprise: float, rank: int) -> bool:
         return (
             rank > episode.rank
-            or surprise > episode.told + 2.0
+            or surprise > 2.0 * max(episode.told, 0.0) + 1.0
             or minute - episode.told_at >= self.settings.refresh_minutes
         )
 
@@ -464,7 +492,7 @@ class SurgeDetector:
         held.drift = Drift(since=minute // 60)
         rank = _severity(surprise - threshold, reading.observed, False)
         phase = "opening" if episode is None else "continuing"
-        held.episodes[kind] = Episode(minute, minute, minute, surprise, rank)
+        held.episodes[kind] = Episode(minute, minute, minute, surprise, rank, len(SCALES) - 1)
         negative, volume = (held.flow.observed(len(SCALES) - 1, s) for s in (0, 2))
         reading.usual_share = self._usual_share(state, held, group, reading.start)
         share = negative / max(volume, 1e-9)
@@ -486,7 +514,7 @@ class SurgeDetector:
         end = _time(state.minute + 1)
         start = _time(reading.start)
         return Spike(
-            id=spike_id(key, kind, end, self.configuration_hash, self.model),
+            id=spike_id(key, kind, end, self.configuration, self.model),
             key=key,
             kind=kind,
             phase=phase,
@@ -505,7 +533,7 @@ class SurgeDetector:
             counts=held.counts(reading.scale, reading.start)
             | held.same_hours(state.minute // 60, state.started // 60),
             message_ids=_heaviest(held.evidence, start),
-            configuration=self.configuration_hash,
+            configuration=self.configuration,
             model=self.model,
             final=final,
         )
@@ -595,7 +623,10 @@ def _market_ratio(
     start: int,
     own: float,
 ) -> float:
-    """How much more than usual the other keys of the group count now, in the same window."""
+    """How much more than usual the other keys of the group count now, in the same window.
+
+    A market quieter than usual lowers nothing: its few counts would add more noise than they tell.
+    """
     if not group.market.windows[0].slots:
         return 1.0
     begin = state.clock.at(start)
@@ -607,7 +638,7 @@ def _market_ratio(
     cut = held.usual[series] * max(SCALES[scale] / 60, 1.0)
     observed = market.observed(scale, series) - min(held.flow.observed(scale, series), cut)
     ratio = (_MARKET_WEIGHT + max(observed, 0.0)) / (_MARKET_WEIGHT + max(expected, 0.0))
-    return ratio if ratio > 1 else math.sqrt(ratio)
+    return max(ratio, 1.0)
 
 
 def _is_negative(reading: _Reading, held: KeyState) -> bool:
@@ -640,7 +671,7 @@ def _run(state: SurgeState, until: int, *, missing: bool) -> None:
 
 def _teach_profile(state: SurgeState, hour: int) -> None:
     held = state.keys.get(OVERALL)
-    if held is None:
+    if held is None or held.flow.baseline.exposure[2] * 60 < _DEAF:
         return
     volume = 0
     for slot, packed in held.flow.windows[-1].slots:

@@ -111,5 +111,5 @@ class Sliding:
 
 
 def scan_windows() -> list[Sliding]:
-    """10 and 15 minutes, 1 and 4 hours, a day; the last in whole hours, which teach the baseline."""
-    return [Sliding(10, 1), Sliding(15, 1), Sliding(60, 6), Sliding(240, 30), Sliding(1440, 60)]
+    """10 and 15 minutes, 1 and 4 hours, a day; the last in hours, which teach the baseline."""
+    return [Sliding(10, 1), Sliding(15, 3), Sliding(60, 6), Sliding(240, 30), Sliding(1440, 60)]

@@ -47,7 +47,7 @@ def minute(start: datetime, counts: Counts, repeats: Mapping[str, int] | None = 
             )
             for key in stats
         },
-        sources={key: ("wire",) for key in stats},
+        sources=dict.fromkeys(stats, ("wire",)),
     )
 
 
@@ -76,26 +76,30 @@ def poisson(
     season: Callable[[int], float] = level,
     dispersion: float = 0.0,
     boost: Callable[[int, str], float] = lambda _minute, _key: 1.0,
+    repeats: float = 0.0,
 ) -> Iterator[Minute]:
     """Entities with negative and neutral stories an hour; each hour draws a Gamma factor.
 
-    `boost` multiplies the negatives of a key in a minute. Minutes without a story are left out.
+    `boost` multiplies the negatives of a key in a minute, `repeats` is how many negative repeats
+    there are for a negative story. Minutes in which nothing came are left out.
     """
     rng = np.random.default_rng(seed)
     keys = sorted(rates)
-    hourly = np.array([rates[key] for key in keys]) / 60
+    hourly = np.array([(*rates[key], rates[key][0] * repeats) for key in keys]) / 60
     for hour in range(int(days * 24)):
         factors = np.ones((len(keys), 1))
         if dispersion:
             factors = rng.gamma(1 / dispersion, dispersion, size=(len(keys), 1))
         for offset in range(60):
             at = hour * 60 + offset
-            lift = np.array([[boost(at, key), 1.0] for key in keys])
+            lift = np.array([[boost(at, key), 1.0, 1.0] for key in keys])
             drawn = rng.poisson(hourly * factors * lift * season(at))
             counts = {
-                key: (int(pair[0]), int(pair[1]))
-                for key, pair in zip(keys, drawn, strict=True)
-                if pair.any()
+                key: (int(row[0]), int(row[1]))
+                for key, row in zip(keys, drawn, strict=True)
+                if row.any()
             }
             if counts:
-                yield minute(start + timedelta(minutes=at), with_overall(counts))
+                repeated = {key: int(drawn[keys.index(key), 2]) for key in counts}
+                repeated["overall"] = int(drawn[:, 2].sum())
+                yield minute(start + timedelta(minutes=at), with_overall(counts), repeated)
