@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,7 +21,7 @@ FORMAT = 1
 PADDING = 0
 """The id of the token that fills up a batch; no text contains it."""
 
-Tensors = dict[str, NDArray[np.generic]]
+Tensors = dict[str, NDArray[Any]]
 
 
 class ArtifactError(ModelError):
@@ -65,6 +66,7 @@ class Architecture(msgspec.Struct, frozen=True):
             expected[f"{name}.weight"] = (shape, np.int8)
             expected[f"{name}.scale"] = ((shape[0], 1), np.float32)
             expected[f"{name}.bias"] = ((shape[0],), np.float32)
+            expected[f"{name}.smoothing"] = ((shape[1],), np.float32)
         for head, labels in HEADS.items():
             expected[f"heads.{head}.weight"] = ((len(labels), width), np.float32)
             expected[f"heads.{head}.bias"] = ((len(labels),), np.float32)
@@ -72,7 +74,11 @@ class Architecture(msgspec.Struct, frozen=True):
 
 
 class ActivationGrid(msgspec.Struct, frozen=True):
-    """The static uint8 grid of a layer's input: real = (integer - zero_point) * scale."""
+    """The static uint8 grid of a layer's smoothed input: (integer - zero_point) * scale.
+
+    The input's channels are divided by the layer's tensor `smoothing` before; its weights are
+    multiplied already.
+    """
 
     scale: float
     zero_point: int

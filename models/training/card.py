@@ -12,7 +12,7 @@ from models.artifact import ArtifactConfig
 from models.calibration import softmax
 from models.evaluation import Evaluation
 from models.tagger import Tagger
-from models.tags import HEADS
+from models.tags import HEADS, Tags
 from models.training.corpora import Example
 from models.training.measuring import Figures, measure
 
@@ -112,13 +112,20 @@ def _quality(figures: dict[str, Figures]) -> str:
 
 def _calibration(config: ArtifactConfig, test: list[Example], tagger: Tagger) -> str:
     figures = {head: measure(test, head, tagger) for head in HEADS}
+    kept = [
+        t.sentiment == HEADS["sentiment"][e.sentiment]
+        for e, t in zip(test, tagger.tag([e.text for e in test]), strict=True)
+        if e.sentiment >= 0 and isinstance(t, Tags) and not t.abstained
+    ]
+    abstained = 1 - len(kept) / figures["sentiment"].evaluation.n
     temperatures = ", ".join(f"{h} {t:.3f}" for h, t in config.temperatures.items())
     return f"""One temperature for each head ({temperatures}); ECE over 15 equal-width bins:
 
 {_quality({f"all texts of head {head}": f for head, f in figures.items()})}
 The model abstains (`abstained`) where its highest sentiment probability is below \
 {config.abstention_threshold},
-the confidence under which it was right at most every second time.
+the confidence under which it was right at most every second time. That takes {abstained:.1%} of
+the test texts; of the others {sum(kept) / max(1, len(kept)):.1%} are right.
 """
 
 
@@ -172,9 +179,9 @@ def _limits(config: ArtifactConfig) -> str:
 - English only. Other languages get tags, without meaning.
 - {config.architecture.max_tokens} tokens are read: the head of a long text, not the whole.
 - One sentiment for a text: where companies fare differently in it, no one's in particular.
-- The sets are tweets of news accounts (2019-2022) and headlines of Indian business papers; on
-  formal company news the sentiment is weaker, and calibration does not hold.
-- Sarcasm, jokes and lists of cashtags are mostly called neutral.
+- It learned from tweets of financial news and from headlines of Indian business papers. In other
+  company, above all the sentences of company reports, it is weaker and less well calibrated.
+- Jokes, sarcasm and lists of cashtags are hardly found in the sets: distrust their tags.
 - Not advice: a tag is a reading of a text, not of a company.
 """
 

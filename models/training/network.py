@@ -14,14 +14,21 @@ from models.tags import HEADS
 class QuantisedLinear(nn.Linear):
     """A linear layer that, once `quantising`, rounds as the artifact does, passing gradients on.
 
-    Weights: symmetric int8, a scale for each output channel. Input: uint8 with one static scale and
-    zero point (straight-through estimator, Bengio 2013; Jacob 2018 for the arithmetic).
+    Weights: symmetric int8, a scale for each output channel. Input: its channels evened out, then
+    uint8 with one static scale and zero point (straight-through estimator, Bengio 2013; Jacob 2018
+    for the arithmetic).
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs)
         self.quantising = False
         self.low, self.high = 0.0, 1.0
+        self.smoothing: Tensor | None = None
+
+    def smooth(self, channels: Tensor) -> None:
+        """Divides the input by `channels` from now on; the weights make up for it."""
+        self.smoothing = channels
+        self.weight.data.mul_(channels)
 
     def input_grid(self) -> tuple[float, int]:
         """Scale and zero point of the input's uint8."""
@@ -33,6 +40,8 @@ class QuantisedLinear(nn.Linear):
         return (self.weight.detach().abs().amax(1, keepdim=True) / 127).clamp(min=1e-8)
 
     def forward(self, states: Tensor) -> Tensor:
+        if self.smoothing is not None:
+            states = states / self.smoothing
         if not self.quantising:
             return super().forward(states)
         states = states.float()  # bf16 would blur the grid

@@ -10,8 +10,11 @@ from models.artifact import PADDING, ActivationGrid, Tensors
 from models.training.fitting import Encoded, logits, padded
 from models.training.network import Network
 
-CLIPPED_SHARES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3)
+CLIPPED_SHARES = (0.0, 1e-5, 1e-4)
 """Shares of the values cut off at each end of a range: a finer grid for the rest."""
+
+SMOOTHING = 0.8
+"""How much of the difference between input channels moves into the weights, 0 to 1."""
 
 KEPT_VALUES = 400_000
 
@@ -37,6 +40,42 @@ def set_activation_ranges(
     return divergences[best]
 
 
+@torch.inference_mode()
+def smooth(network: Network, calibration: list[Encoded]) -> None:
+    """Evens out the channels of every int8 layer's input (SmoothQuant, Xiao et al. 2023).
+
+    A few channels of BERT's states are far larger than the rest, which a common grid would blur.
+    """
+    layers = network.quantised_layers()
+    largest = {name: torch.zeros(layer.in_features) for name, layer in layers.items()}
+
+    def look(name: str, inputs: Tensor) -> None:
+        torch.maximum(largest[name], inputs.abs().amax((0, 1)), out=largest[name])
+
+    _watch(network, calibration, look)
+    for name, layer in layers.items():
+        weights = layer.weight.abs().amax(0).clamp(min=1e-4)
+        channels = largest[name].clamp(min=1e-4) ** SMOOTHING / weights ** (1 - SMOOTHING)
+        layer.smooth(channels / channels.median())
+
+
+def _watch(network: Network, encoded: list[Encoded], look: Callable[[str, Tensor], None]) -> None:
+    """Shows every int8 layer's inputs to `look`, one text at a time: padding is no value."""
+    network.eval()
+
+    def hook_of(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: look(name, inputs[0])
+
+    handles = [
+        layer.register_forward_pre_hook(hook_of(name))
+        for name, layer in network.quantised_layers().items()
+    ]
+    for one in encoded:
+        network(*padded([one.tokens], PADDING))
+    for handle in handles:
+        handle.remove()
+
+
 def _set_ranges(network: Network, values: dict[str, np.ndarray], share: float) -> None:
     for name, layer in network.quantised_layers().items():
         low, high = np.quantile(values[name], (share, 1 - share))
@@ -45,27 +84,18 @@ def _set_ranges(network: Network, values: dict[str, np.ndarray], share: float) -
 
 @torch.inference_mode()
 def _inputs(network: Network, encoded: list[Encoded]) -> dict[str, np.ndarray]:
-    """A sample of the values that enter each int8 layer, its extremes always among them."""
-    network.eval()
-    samples: dict[str, list[np.ndarray]] = {name: [] for name in network.quantised_layers()}
+    """A sample of the smoothed values that enter each int8 layer, the extremes of a text in it."""
+    layers = network.quantised_layers()
+    samples: dict[str, list[np.ndarray]] = {name: [] for name in layers}
     chance = np.random.default_rng(0)
 
-    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            values = inputs[0].flatten().numpy()
-            chosen = chance.choice(values, KEPT_VALUES // len(encoded))
-            samples[name].append(np.append(chosen, (values.min(), values.max())))
+    def keep(name: str, inputs: Tensor) -> None:
+        smoothing = layers[name].smoothing
+        values = (inputs if smoothing is None else inputs / smoothing).flatten().numpy()
+        chosen = chance.choice(values, KEPT_VALUES // len(encoded))
+        samples[name].append(np.append(chosen, (values.min(), values.max())))
 
-        return hook
-
-    handles = [
-        layer.register_forward_pre_hook(keep(name))
-        for name, layer in network.quantised_layers().items()
-    ]
-    for one in encoded:  # alone: padding would count as values
-        network(*padded([one.tokens], PADDING))
-    for handle in handles:
-        handle.remove()
+    _watch(network, encoded, keep)
     return {name: np.concatenate(parts) for name, parts in samples.items()}
 
 
@@ -102,6 +132,8 @@ def integer_tensors(network: Network) -> tuple[Tensors, dict[str, ActivationGrid
     for name, layer in quantised.items():
         scale, zero = layer.input_grid()
         grids[name] = ActivationGrid(scale, zero)
+        smoothing = torch.ones(layer.in_features) if layer.smoothing is None else layer.smoothing
+        tensors[f"{name}.smoothing"] = smoothing.numpy()
     return tensors, grids
 
 

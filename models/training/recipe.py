@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from models.artifact import (
@@ -38,13 +38,18 @@ from models.training.corpora import (
 from models.training.fitting import Encoded, Fit, accuracies, encode, fit, logits
 from models.training.measuring import abstention_threshold, labelled_logits
 from models.training.network import Network, pretrained
-from models.training.quantising import integer_tensors, round_embeddings, set_activation_ranges
+from models.training.quantising import (
+    integer_tensors,
+    round_embeddings,
+    set_activation_ranges,
+    smooth,
+)
 
 VERSION = "1.0.0"
 TOLERATED_LOSS = 0.003
 """Accuracy that rounding to int8 may cost on the select split before training goes on in int8."""
 
-CALIBRATION_TEXTS = 400
+CALIBRATION_TEXTS = 300
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,7 @@ def _quantise(
     """Puts the network on the artifact's grids, and trains on there if that costs too much."""
     before = _mean_accuracy(network, splits["select"])
     round_embeddings(network)
+    smooth(network, splits["train"][:CALIBRATION_TEXTS])
     set_activation_ranges(network, splits["train"][:CALIBRATION_TEXTS], splits["select"])
     if before - _mean_accuracy(network, splits["select"]) <= TOLERATED_LOSS:
         return
@@ -166,7 +172,7 @@ def _write(
 ) -> ArtifactConfig:
     """Writes the artifact, not yet calibrated."""
     tensors, activations = integer_tensors(network)
-    save_file(tensors, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(save(tensors))
     tokenizer.save(str(folder / TOKENIZER))
     checksums = {
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
