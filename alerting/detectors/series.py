@@ -26,38 +26,43 @@ VERSION = 1
 _SETUP_ROWS = 11
 """The interval of a series is the median step of its first rows, fixed from then on."""
 
+_DEAF_SECONDS = 21_600
+"""For its first hours a series has nothing to be held against."""
+
 _WEEK_SECONDS = 604_800
 _BOUND = 1.0
+_CUT = 12.0
 _MODEL_EXCESS = 1 / math.log(10)
 _MODEL_FREQUENCY = 10**-_BOUND
 
 
 class SeriesSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`windows`: seconds of the sliding sums, beside the single row. `alarms_per_week`: false
-    alarms aimed at. `hold_hours`: how long after a peak only a larger one opens again.
+    """Chosen on synthetic series with season, scatter and bursts of heavy tails.
+
+    `alarms_per_week`: false alarms aimed at; the heavier the tails, the more come. `windows`:
+    seconds of the sliding sums, beside the single row. `floor`: share of the mean level that is
+    added to what is expected, because bursts do not shrink with the quiet hours. An alert ends
+    after `quiet_hours` without surprise; for `hold_hours` after a peak only one larger by `growth`
+    opens again, less and less so as the peak fades. `minimum`: least count in a window.
     """
 
-    alarms_per_week: float = 1.0
+    alarms_per_week: float = 0.5
     windows: tuple[int, ...] = (900, 3600)
     level_half_life_hours: float = 48.0
     memory_days: float = 14.0
     burn_in_hours: float = 48.0
+    quiet_hours: float = 3.0
     hold_hours: float = 24.0
+    growth: float = 1.1
+    floor: float = 0.5
     minimum: float = 5.0
-    hill: bool = True
-    floor: float = 0.3
-    growth: float = 1.3
 
     def __post_init__(self) -> None:
-        numbers = {name: getattr(self, name) for name in self.__struct_fields__}
-        windows = numbers.pop("windows")
-        numbers.pop("hill")
-        numbers.pop("floor")
-        for name, value in numbers.items():
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigurationError(f"{name} is {value}: give a number above 0")
-        if not all(seconds > 0 for seconds in windows):
-            raise ConfigurationError(f"windows are {windows}: give seconds above 0")
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            values = value if name == "windows" else (value,)
+            if not all(math.isfinite(number) and number > 0 for number in values):
+                raise ConfigurationError(f"{name} is {value}: give what is above 0")
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -96,14 +101,14 @@ class Excess(msgspec.Struct, array_like=True):
         return (stat - _BOUND) / (mean * math.log(10)) - math.log10(frequency)
 
     def learn(self, stat: float, fade: float) -> None:
-        """One more row; a single one counts for no more than six mean excesses."""
+        """One more row; a single one counts for no more than twelve mean excesses."""
         self.rows = self.rows * fade + 1.0
         self.beaten *= fade
         self.sum *= fade
         if stat > _BOUND:
             self.beaten += 1.0
             mean = self.sum / self.beaten
-            self.sum += min(stat - _BOUND, 6.0 * max(mean, _MODEL_EXCESS))
+            self.sum += min(stat - _BOUND, _CUT * max(mean, _MODEL_EXCESS))
 
 
 class SeriesState(msgspec.Struct, array_like=True):
@@ -112,7 +117,6 @@ class SeriesState(msgspec.Struct, array_like=True):
     version: int
     interval: float
     first: float = -1.0
-    last: float = -1.0
     recent: list[tuple[float, float, float]] = msgspec.field(default_factory=list)
     count: float = 0.0
     exposure: float = 0.0
@@ -125,6 +129,7 @@ class SeriesState(msgspec.Struct, array_like=True):
     tails: list[Excess] = msgspec.field(default_factory=list)
     peak: float = 0.0
     peak_at: float = 0.0
+    above_at: float = -1e18
 
 
 class SeriesDetector:
@@ -141,6 +146,7 @@ class SeriesDetector:
         self._threshold = math.log10(rows_per_week / self.settings.alarms_per_week)
         per_day = 86_400 / interval
         self._fade = 0.5 ** (1 / (self.settings.memory_days * per_day))
+        self._day = min(per_day, 0.5 * self.settings.level_half_life_hours / 24 * per_day)
         self._level_fade = 0.5 ** (24 / (self.settings.level_half_life_hours * per_day))
         self._decoder = msgspec.msgpack.Decoder(SeriesState)
 
@@ -174,23 +180,28 @@ class SeriesDetector:
         """
         if state.first < 0:
             state.first = at
-        state.last = at
         self._teach(state, at)
         expected = self._expected(state, at)
         state.recent.append((at, value, expected))
         decades = self._decades(state, at)
-        held = state.peak * max(1.0 - (at - state.peak_at) / (self.settings.hold_hours * 3600), 0.0)
         young = at - state.first < self.settings.burn_in_hours * 3600
         above = decades - self._threshold - (2.0 if young else 0.0)
-        alert = above > 0 and decades > held * self.settings.growth
-        if decades > held:
+        ended = at - state.above_at > self.settings.quiet_hours * 3600
+        new = ended and decades > self._held(state, at) * self.settings.growth
+        alert = above > 0 and new
+        if above > -1.0 and (alert or not ended):
+            state.above_at = at
+        if decades > self._held(state, at):
             state.peak, state.peak_at = decades, at
-        score = 1.0 / (1.0 + 10.0 ** (-above / 4.0)) if -above < 40 else 0.0
+        score = 1.0 / (1.0 + 10.0 ** (-above / 4.0)) if above > -40 else 0.0
         if not alert:
-            score = min(score, 0.5)
-            if decades <= held * self.settings.growth:
-                score *= 0.5
+            score = min(score, 0.5) if new else 0.5 * min(score, 0.5)
         return expected, score, alert
+
+    def _held(self, state: SeriesState, at: float) -> float:
+        """The last peak, fading."""
+        age = (at - state.peak_at) / (self.settings.hold_hours * 3600)
+        return state.peak * max(1.0 - age, 0.0)
 
     def _level(self, state: SeriesState) -> tuple[float, float]:
         """Mean count of a row at mean activity, and its Gamma shape."""
@@ -201,26 +212,24 @@ class SeriesDetector:
 
     def _decades(self, state: SeriesState, at: float) -> float:
         """The most surprising of the windows that end here, corrected by the series' own past."""
-        _, shape = self._level(state)
-        effective = max(1.0, state.exposure)
-        spread = (state.excess_variance + 0.3 * 50.0) / (state.squares + 50.0)
-        doubt = state.profile.doubt_at(int(at // 3600))
-        dispersion = max(spread, 0.01) + 1.0 / min(shape, effective) + doubt
+        level, shape = self._level(state)
+        if at - state.first < _DEAF_SECONDS:
+            return 0.0
+        # Neighbouring rows err together, so a level is known no better than from its rows.
+        unsure = 1.0 / min(shape, max(state.exposure, 1.0))
+        dispersion = _spread(state) + unsure + state.profile.doubt_at(int(at // 3600))
         best = 0.0
         for span, tail in zip(self._spans, state.tails, strict=True):
             since = at - (span - 0.5) * self.interval
-            observed = expected = 0.0
+            observed, expected = 0.0, self.settings.floor * level * span
             for row_at, value, row_expected in reversed(state.recent):
                 if row_at < since:
                     break
                 observed += value
                 expected += row_expected
             stat = 0.0
-            expected = max(expected, 0) + self.settings.floor * self._level(state)[0] * span
             if observed > expected:
                 stat = -log10_tail(observed, expected, dispersion)
-                if self.settings.hill:
-                    stat = math.log(stat) + 1 if stat > 1 else stat
             if observed >= self.settings.minimum:
                 best = max(best, tail.decades(stat))
             tail.learn(stat, self._fade)
@@ -240,18 +249,16 @@ class SeriesDetector:
             state.hour, state.hour_count, state.hour_rows = hour, 0.0, 0.0
         activity = _activity(state.profile, at + self.interval / 2)
         mean = self._level(state)[0] * activity
-        spread = (state.excess_variance + 0.3 * 50.0) / (state.squares + 50.0)
-        cut = min(value, mean + 3.0 * math.sqrt(mean + spread * mean * mean) + 2.0)
-        state.hour_count += cut
-        state.hour_rows += 1.0
-        if state.count > 50.0:
+        if state.exposure >= self._day:
+            value = min(value, mean + 3.0 * math.sqrt(mean + _spread(state) * mean * mean) + 2.0)
             # Relative errors, so that busy hours do not outweigh the others.
-            size = max(mean, 1e-9)
-            state.excess_variance = state.excess_variance * self._fade + (
-                ((cut - mean) ** 2 - mean) / size / size if size > 1.0 else (cut - mean) ** 2 - mean
-            )
-            state.squares = state.squares * self._fade + (1.0 if size > 1.0 else size * size)
-        state.count = state.count * self._level_fade + cut
+            size = max(mean, 1.0)
+            state.excess_variance *= self._fade
+            state.excess_variance += ((value - mean) ** 2 - mean) / (size * size)
+            state.squares = state.squares * self._fade + (mean / size) ** 2
+        state.hour_count += value
+        state.hour_rows += 1.0
+        state.count = state.count * self._level_fade + value
         state.exposure = state.exposure * self._level_fade + activity
 
     def _close_hour(self, state: SeriesState) -> None:
@@ -259,6 +266,11 @@ class SeriesDetector:
             mean = self._level(state)[0] * state.hour_rows
             state.profile.teach(state.hour, state.hour_count / mean)
             state.profile.refresh()
+
+
+def _spread(state: SeriesState) -> float:
+    """Dispersion of a row, 0.3 until the series has shown its own."""
+    return max((state.excess_variance + 0.3 * 50.0) / (state.squares + 50.0), 0.01)
 
 
 def _activity(profile: Profile, at: float) -> float:

@@ -250,7 +250,8 @@ class SurgeDetector:
         if held is None:
             baseline = Baseline(state.clock.at(at // 60 * 60))
             held = state.keys[key] = KeyState(Flow(baseline), at, _usual(baseline, group))
-        self._end_quiet_episodes(held, at)
+        if held.episodes:
+            _end_quiet_episodes(held, at)
         if held.flow.untaught(at // 60):
             self._learn(state, held, group, at)
         packed = pack(stats)
@@ -272,10 +273,6 @@ class SurgeDetector:
                 clock, group.market_scatter, group.market_prior, [1.0] * SERIES, self._memory
             )
         return group
-
-    def _end_quiet_episodes(self, held: KeyState, at: int) -> None:
-        for kind in [k for k, e in held.episodes.items() if at - e.above > QUIET_MINUTES]:
-            held.rested[kind] = held.episodes.pop(kind).above + 1
 
     def _learn(self, state: SurgeState, held: KeyState, group: Group, at: int) -> None:
         held.write_history(at // 60)
@@ -549,6 +546,11 @@ def _from_wire(kind: type, value: list[list[int]]) -> object:
     if kind is Sliding:
         return Sliding.from_wire(value)
     raise NotImplementedError(f"cannot decode {kind.__name__}")
+
+
+def _end_quiet_episodes(held: KeyState, at: int) -> None:
+    for kind in [k for k, e in held.episodes.items() if at - e.above > QUIET_MINUTES]:
+        held.rested[kind] = held.episodes.pop(kind).above + 1
 
 
 def _learning_weights(held: KeyState, at: int) -> list[float]:

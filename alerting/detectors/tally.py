@@ -75,18 +75,15 @@ class Sliding:
     def add(self, minute: int, packed: int) -> None:
         """Move the end of the window to `minute` and add to it."""
         slots, slot = self.slots, minute // self.step
-        first = (minute - self.length) // self.step + 1
-        gone = 0
-        while gone < len(slots) and slots[gone][0] < first:
-            self.total -= slots[gone][1]
-            gone += 1
-        if gone:
-            del slots[:gone]
-        if slots and slots[-1][0] == slot:
-            slots[-1][1] += packed
-        else:
-            slots.append([slot, packed])
         self.total += packed
+        if slots:
+            if slots[-1][0] == slot:
+                slots[-1][1] += packed
+                return
+            first = (minute - self.length) // self.step + 1
+            while slots and slots[0][0] < first:
+                self.total -= slots.pop(0)[1]
+        slots.append([slot, packed])
 
     def wire(self) -> list[list[int]]:
         """For `from_wire`: length, step, then slots as differences followed by their counts."""

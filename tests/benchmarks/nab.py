@@ -114,7 +114,9 @@ def main(folder: Path) -> None:
         )
         for cut in thresholds[:200]
     )
-    print(f"all files, score column at its best threshold {best[1]}: {normalised(best[0], total):.1f}")
+    print(
+        f"all files, score column at its best threshold {best[1]}: {normalised(best[0], total):.1f}"
+    )
 
 
 if __name__ == "__main__":
