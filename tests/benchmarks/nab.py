@@ -99,7 +99,7 @@ def main(folder: Path) -> None:
     total = sum(len(file[2]) for file in files)
     alerts = 0.0
     for name, times, windows, scored, values in files:
-        raw = raw_score([row.alert for row in scored], times, windows, values)
+        raw = raw_score([row.alert == 1 for row in scored], times, windows, values)
         alerts += raw
         print(
             f"{name}: alert rows {normalised(raw, len(windows)):.1f} "
