@@ -25,13 +25,13 @@ setup-test: $(VENV)/.installed-test
 $(VENV)/.installed: pyproject.toml constraints.txt infra/setup/venv.sh
 	@infra/setup/venv.sh $(PYTHON) $(VENV)
 	@echo "Installing Foreshock into $(VENV) (about a minute)"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql]'
 	@touch $@
 
 # The tests train a tiny model, so they need PyTorch; the report is looked at in a real browser.
 $(VENV)/.installed-test: $(VENV)/.installed infra/setup/debian.sh
 	@infra/setup/debian.sh chromium
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]' --group dev
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,train]' --group dev
 	@touch $@
 
 clean:

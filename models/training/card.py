@@ -88,8 +88,8 @@ def _data(measured: Measured) -> str:
 {_table(["set", "licence", "head", *names], rows)}
 
 Near-duplicates (MinHash, numbers and tickers masked) were grouped across all sets before the
-split; a group stays on one side. `select` chose the epoch, the activation ranges and the
-abstention threshold, `calibrate` the temperatures; `test` was used for this card alone.
+split; a group stays on one side. `select` chose the epoch and the activation ranges, `calibrate`
+the temperatures; `test` was used for this card alone.
 Rows left out: {left_out or "none"}.
 """
 
@@ -123,9 +123,9 @@ def _calibration(config: ArtifactConfig, test: list[Example], tagger: Tagger) ->
 
 {_quality({f"all texts of head {head}": f for head, f in figures.items()})}
 The model abstains (`abstained`) where its highest sentiment probability is below \
-{config.abstention_threshold},
-the confidence under which it was right at most every second time. That takes {abstained:.1%} of
-the test texts; of the others {sum(kept) / max(1, len(kept)):.1%} are right.
+{config.abstention_threshold}:
+more likely wrong than right. That takes {abstained:.1%} of the test texts; of the others
+{sum(kept) / max(1, len(kept)):.1%} are right.
 """
 
 

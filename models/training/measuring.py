@@ -49,18 +49,6 @@ def labelled_logits(
     return values, np.array([getattr(e, head) for e in chosen], np.int64)
 
 
-def abstention_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """The highest confidence under which the model is wrong at least every second time.
-
-    In steps of 0.01 from 0.34 to 0.7; 0 where it is better than that everywhere.
-    """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    steps = [round(0.34 + i / 100, 2) for i in range(37)]
-    unsure = [t for t in steps if (confidence < t).any() and right[confidence < t].mean() <= 0.5]
-    return max(unsure, default=0.0)
-
-
 def _labelled(example: Example, head: str) -> bool:
     return bool(getattr(example, head) != UNLABELLED)
 

@@ -21,7 +21,7 @@ from models.artifact import (
     Architecture,
     ArtifactConfig,
 )
-from models.calibration import fit_temperature, softmax
+from models.calibration import fit_temperature
 from models.tagger import Tagger
 from models.tags import HEADS
 from models.text import NORMALISATION_VERSION
@@ -36,7 +36,7 @@ from models.training.corpora import (
     split_corpus,
 )
 from models.training.fitting import Encoded, Fit, accuracies, encode, fit, logits
-from models.training.measuring import abstention_threshold, labelled_logits
+from models.training.measuring import labelled_logits
 from models.training.network import Network, pretrained
 from models.training.quantising import (
     integer_tensors,
@@ -50,6 +50,10 @@ TOLERATED_LOSS = 0.003
 """Accuracy that rounding to int8 may cost on the select split before training goes on in int8."""
 
 CALIBRATION_TEXTS = 300
+
+
+ABSTAIN_BELOW = 0.5
+"""Calibrated confidence in the sentiment below which a label is more likely wrong than right."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,7 @@ def _write(
         },
         activations=activations,
         temperatures=dict.fromkeys(HEADS, 1.0),
-        abstention_threshold=0.0,
+        abstention_threshold=ABSTAIN_BELOW,
         normalisation_version=NORMALISATION_VERSION,
         label_shares={head: _shares([e.example for e in train], head) for head in HEADS},
         checksums=checksums,
@@ -210,16 +214,11 @@ def _shares(examples: list[Example], head: str) -> dict[str, float]:
 
 
 def _calibrated(folder: Path, draft: ArtifactConfig, parts: dict[str, list[Example]]) -> Tagger:
-    """Fits temperatures and the abstention threshold through the back end that serves."""
+    """Fits the temperatures through the back end that serves."""
     tagger = Tagger(folder)
     temperatures = {}
     for head in HEADS:
         values, labels = labelled_logits(tagger, parts["calibrate"], head)
         temperatures[head] = round(fit_temperature(values, labels), 4)
-    values, labels = labelled_logits(tagger, parts["select"], "sentiment")
-    threshold = abstention_threshold(softmax(values, temperatures["sentiment"]), labels)
-    config = msgspec.structs.replace(
-        draft, temperatures=temperatures, abstention_threshold=threshold
-    )
-    _write_config(folder, config)
+    _write_config(folder, msgspec.structs.replace(draft, temperatures=temperatures))
     return Tagger(folder)
