@@ -38,12 +38,15 @@ BUDGETS = {"fewer": 0.5, "balanced": 2.0, "more": 7.0}
 """False alarms a week for the whole watch list."""
 
 _KIND_OF = ("negative_surge", "amplification", "volume")
+_NEUTRAL_RANK = SEVERITIES.index("medium")
+"""Volume without negative news is never more than this."""
+
 _SHARE_OF_BUDGET = {"negative_surge": 0.85, "amplification": 0.25, "volume": 0.3, "slow_drift": 0.1}
 """More than one together, because part of each goes unused: rare keys seldom reach the minimum
 counts, and the bound of the cumulative sum is a safe one. Chosen by simulation."""
 
 _DAY = 1440
-_LEAST_EXPECTED = 0.15
+_LEAST_EXPECTED = 0.12
 """No window is taken to expect less: three messages are never a surge by rarity alone."""
 
 _FEW, _FEW_FACTOR = 5.0, 1.7
@@ -377,7 +380,8 @@ class SurgeDetector:
                 expected += self.settings.confusion * max(other, 0.0)
             if observed <= CLEARLY_MORE * expected:
                 continue
-            dispersion = (
+            # Neutral messages called negative scatter like Poisson, however the key's own do.
+            dispersion = (mean * ratio / expected) ** 2 * (
                 flow.baseline.dispersion(series, group.scatter)
                 + 1.0 / shape
                 + state.profile.doubt_at(minute // 60)
@@ -439,6 +443,8 @@ class SurgeDetector:
             )
             < 0.01,
         )
+        if kind == "volume":
+            rank = min(rank, _NEUTRAL_RANK)
         phase = "continuing"
         if episode is None:
             phase = "opening"
@@ -652,23 +658,23 @@ def _is_negative(reading: _Reading, held: KeyState) -> bool:
 def _severity(excess: float, observed: float, share_above: bool) -> int:
     """Index into SEVERITIES from decades of surprise above the threshold and from size."""
     rank = 0
-    for least_excess, least_observed in ((1.5, 5.0), (4.0, 10.0), (8.0, 20.0)):
+    for least_excess, least_observed in ((1.0, 4.0), (2.5, 6.0), (5.0, 15.0)):
         rank += excess >= least_excess and observed >= least_observed
     return min(rank + (share_above and rank > 0), len(SEVERITIES) - 1)
 
 
 def _run(state: SurgeState, until: int, *, missing: bool) -> None:
     """Let the clock pass, at the profile's pace or not at all, and teach the profile each hour."""
-    clock, profile = state.clock, state.profile
+    clock = state.clock
     while clock.now < until:
-        hour = clock.hour
-        edge = min(until, hour * 60 + 60)
-        clock.run(edge, 0.0 if missing else profile.at(hour))
-        state.broken |= missing
-        if clock.hour != hour:
+        if clock.ended():
             if not state.broken:
-                _teach_profile(state, hour)
+                _teach_profile(state, clock.hour)
             state.broken = False
+            clock.turn()
+        edge = min(until, clock.hour * 60 + 60)
+        clock.run(edge, 0.0 if missing else state.profile.at(clock.hour))
+        state.broken |= missing
 
 
 def _teach_profile(state: SurgeState, hour: int) -> None:
