@@ -101,10 +101,16 @@ class Clock(msgspec.Struct, array_like=True):
         """Let time pass up to `minute`, which must be within the hour or its end."""
         self.reading += rate * (minute - self.now) / 60.0
         self.now = minute
-        if minute == self.hour * 60 + 60:
-            self.hour += 1
-            self.marks.append(self.reading)
-            del self.marks[:-_MARKS]
+
+    def ended(self) -> bool:
+        """The hour is over; it stays the current one until `turn`, so its last minute can count."""
+        return self.now == self.hour * 60 + 60
+
+    def turn(self) -> None:
+        """Begin the next hour."""
+        self.hour += 1
+        self.marks.append(self.reading)
+        del self.marks[:-_MARKS]
 
     def at(self, minute: int) -> float:
         """The reading at the start of a past minute; at the oldest mark for what lies before."""
