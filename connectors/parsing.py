@@ -27,6 +27,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 """Field -> the column names understood without a mapping, whatever their case, best first."""
 
+_FIELD_OF = {name: field for field, names in FIELDS.items() for name in names}
+
 RECORD_LIMIT = 1 << 20
 """Bytes that one record may have."""
 
@@ -36,7 +38,10 @@ _INNER_NAMES = ("symbol", "ticker", "text", "name", "title", "id_str", "username
 
 
 def mapping_of(pairs: Iterable[str]) -> dict[str, str]:
-    """`["text=original"]` -> `{"text": "original"}`, as given by `--map`; raises MappingError."""
+    """`["text=original"]` -> `{"text": "original"}`, as given by `--map`; raises MappingError.
+
+    A field may be called by any name that is understood for it: `created_at=when` maps the time.
+    """
     mapping: dict[str, str] = {}
     for pair in pairs:
         field, equals, column = (part.strip() for part in pair.partition("="))
@@ -44,6 +49,7 @@ def mapping_of(pairs: Iterable[str]) -> dict[str, str]:
             raise MappingError(
                 f"{pair!r} is not a mapping: write field=column, as in text=original"
             )
+        field = _FIELD_OF.get(field, field)
         if field in mapping:
             raise MappingError(f"the field {field!r} is mapped twice: give it one column")
         mapping[field] = column

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -332,21 +333,32 @@ def _parsed(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], 
 def score_csv(source: Path, output: Path, settings: SeriesSettings | None = None) -> SeriesSummary:
     """Read `timestamp,value` from a CSV file with that header, write one scored row for each.
 
-    Raises `SeriesError` for a wrong header or row; the rows before it are written.
+    Raises `SeriesError` for a file that cannot be used, a wrong header or row; the rows before it
+    are written.
     """
+    try:
+        with (
+            source.open(newline="", encoding="utf-8-sig") as lines,
+            output.open("w", newline="", encoding="utf-8") as out,
+        ):
+            return _score_lines(source, lines, csv.writer(out, lineterminator="\n"), settings)
+    except OSError as error:
+        raise SeriesError(f"{error.filename}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SeriesError(f"{source} is not a CSV file in UTF-8: {error}") from error
+
+
+def _score_lines(
+    source: Path, lines: Iterable[str], writer: Any, settings: SeriesSettings | None
+) -> SeriesSummary:
     alerts = count = 0
-    with (
-        source.open(newline="", encoding="utf-8-sig") as lines,
-        output.open("w", newline="", encoding="utf-8") as out,
-    ):
-        reader = csv.reader(lines)
-        header = [name.strip().lower() for name in next(reader, [])]
-        if header != ["timestamp", "value"]:
-            raise SeriesError(f"{source}: the header is {','.join(header)}, not timestamp,value")
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["timestamp", "value", "expected", "score", "alert"])
-        for row in score_series(((*fields,) for fields in reader), settings):  # type: ignore[misc]
-            writer.writerow([row.timestamp, row.value, row.expected, row.score, row.alert])
-            count += 1
-            alerts += row.alert
+    reader = csv.reader(lines)
+    header = [name.strip().lower() for name in next(reader, [])]
+    if header != ["timestamp", "value"]:
+        raise SeriesError(f"{source}: the header is {','.join(header)}, not timestamp,value")
+    writer.writerow(["timestamp", "value", "expected", "score", "alert"])
+    for row in score_series(((*fields,) for fields in reader), settings):  # type: ignore[misc]
+        writer.writerow([row.timestamp, row.value, row.expected, row.score, row.alert])
+        count += 1
+        alerts += row.alert
     return SeriesSummary(count, alerts)

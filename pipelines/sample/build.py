@@ -15,10 +15,40 @@ START, END = "2014-01-20", "2014-06-16"
 """UTC, end excluded: the longest stretch of whole weeks in which collection never stopped."""
 
 TICKERS = frozenset(
-    "AAPL AMZN BA BAC CAT CELG CMCSA CSCO CVX DIS FB GE GOOG HD INTC JNJ JPM KO MA MCD MRK MSFT "
-    "ORCL PCLN PFE PG VZ WFC WMT XOM".split()
+    [
+        "AAPL",
+        "AMZN",
+        "BA",
+        "BAC",
+        "CAT",
+        "CELG",
+        "CMCSA",
+        "CSCO",
+        "CVX",
+        "DIS",
+        "FB",
+        "GE",
+        "GOOG",
+        "HD",
+        "INTC",
+        "JNJ",
+        "JPM",
+        "KO",
+        "MA",
+        "MCD",
+        "MRK",
+        "MSFT",
+        "ORCL",
+        "PCLN",
+        "PFE",
+        "PG",
+        "VZ",
+        "WFC",
+        "WMT",
+        "XOM",
+    ]
 )
-"""Those that people wrote most about, without `$C`, `$D`, `$T` and `$V`, which are mostly others."""
+"""Those most written about, without `$C`, `$D`, `$T` and `$V`, which mostly mean something else."""
 
 TARGET = Path(__file__).with_name("stocknet_sample.jsonl.gz")
 

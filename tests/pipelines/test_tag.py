@@ -1,7 +1,8 @@
 """*Tag* on Beam: a result keeps its message's event time, and a failure costs one message."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -26,9 +27,11 @@ def message(number: int, text: str) -> Message:
     return Message(id=f"test:{number}", source="test", published_at=at, text=text)
 
 
-class TimeOf(beam.DoFn):  # type: ignore[misc]
-    def process(self, tagged: Tagged, at: object = beam.DoFn.TimestampParam) -> object:
-        yield tagged.message.id, at.micros  # type: ignore[attr-defined]
+class TimeOf(beam.DoFn):
+    def process(
+        self, tagged: Tagged, at: Any = beam.DoFn.TimestampParam
+    ) -> Iterator[tuple[str, int]]:
+        yield tagged.message.id, at.micros
 
 
 def test_every_result_keeps_the_event_time_of_its_message() -> None:
