@@ -22,6 +22,7 @@ from pipelines.configuration import load_configuration
 from pipelines.naming import display_name, headline
 from pipelines.replay import Parsing, ReplayResult, replay
 from pipelines.report import write_report
+from pipelines.report.wording import weight
 
 _SHOWN = 10  # alerts in the summary on the screen
 
@@ -143,7 +144,8 @@ def show(result: ReplayResult, database: str) -> None:
         f"+ {result.dead_letters:,} dead letters, in {result.seconds:,.1f} s"
     )
     with Store.existing(database) as store:
-        alerts = store.alerts(configuration=result.configuration, limit=_SHOWN)
+        alerts = store.alerts(configuration=result.configuration)
     out.print(f"{result.alerts:,} alerts from {result.spikes:,} spikes", style="bold")
-    for row in alerts:
-        out.print(f"  {row['opened_at']:%Y-%m-%d %H:%M}  {row['severity']:<8}  {headline(row)}")
+    for row in sorted(alerts, key=weight, reverse=True)[:_SHOWN]:
+        line = f"  {row['opened_at']:%Y-%m-%d %H:%M}  {row['severity']:<8}  {headline(row)}"
+        out.print(line, markup=False, soft_wrap=True)

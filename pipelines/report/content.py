@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from alerting.spike import SEVERITIES
 from pipelines.report import figures, inert, queries, wording
 from pipelines.report.figures import Figure
 from pipelines.report.queries import HOUR, Bucket, Change, Evidence, Period
@@ -263,7 +262,7 @@ def _standfirst(reader: _Reader, rows: Sequence[Row]) -> str:
 
 
 def _strongest(rows: Sequence[Row]) -> Row:
-    return max(rows, key=lambda row: (SEVERITIES.index(row["severity"]), row["peak_surprise"]))
+    return max(rows, key=wording.weight)
 
 
 def _title(reader: _Reader, row: Row) -> str:
@@ -458,9 +457,7 @@ def _worst_hours(reader: _Reader) -> Table | None:
 
 
 def _alerts(reader: _Reader, rows: Sequence[Row]) -> list[AlertView]:
-    ranked = sorted(
-        rows, key=lambda row: (-SEVERITIES.index(row["severity"]), -row["peak_surprise"])
-    )
+    ranked = sorted(rows, key=wording.weight, reverse=True)
     full = {row["id"] for row in ranked[:ALERTS_IN_FULL]}
     return [
         _full(reader, number, row)

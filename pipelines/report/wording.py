@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from alerting.spike import SEVERITIES
+
+_KINDS = ("volume", "amplification", "slow_drift", "negative_surge")
+
 _TITLES = {
     "negative_surge": "Negative surge on {}",
     "amplification": "Repeats of negative news on {}",
@@ -69,6 +73,12 @@ def chance(log10_tail: float) -> str:
     if log10_tail <= -15:
         return "by chance in less than one of a thousand trillion such windows"
     return f"by chance in about one of {_round_words(10**-log10_tail)} such windows"
+
+
+def weight(alert: Mapping[str, Any]) -> tuple[int, int, float]:
+    """Orders alerts by how much they ask for a look: fresh negative news, severity, surprise."""
+    kind, severity = _KINDS.index(alert["kind"]), SEVERITIES.index(alert["severity"])
+    return kind, severity, alert["peak_surprise"]
 
 
 def title(alert: Mapping[str, Any], name: str) -> str:
