@@ -243,14 +243,13 @@ def roll_up(minutes: Iterable[Minute]) -> list[WindowStats]:
             parts.setdefault((hour, key), []).append(stats)
             sources.setdefault((hour, key), set()).update(minute.sources[key])
     return [
-        WindowStats(
-            key=key,
-            start=hour,
-            seconds=3600,
-            sources=len(sources[hour, key]),
-            final=all(part.final for part in held),
-            configuration=held[0].configuration,
-            **{name: sum(getattr(part, name) for part in held) for name in _COUNTERS},
-        )
-        for (hour, key), held in sorted(parts.items())
+        _rolled(hour, held, len(sources[hour, key])) for (hour, key), held in sorted(parts.items())
     ]
+
+
+def _rolled(hour: datetime, parts: list[WindowStats], sources: int) -> WindowStats:
+    changed: dict[str, object] = {"start": hour, "seconds": 3600, "sources": sources}
+    if len(parts) > 1:  # most keys count in one minute of an hour only
+        changed["final"] = all(part.final for part in parts)
+        changed |= {name: sum(getattr(part, name) for part in parts) for name in _COUNTERS}
+    return msgspec.structs.replace(parts[0], **changed)

@@ -29,8 +29,8 @@ ACTOR = "foreshock"
 
 COUNTERS = ("stored", "duplicates", "dead_letters", "late", "spikes", "alerts")
 
-Enrich = Callable[[Transaction, Alert], Alert]
-"""Adds to an alert's evidence what only the store and the model know: texts and their words."""
+Enrich = Callable[[Transaction, Sequence[Alert]], list[Alert]]
+"""Adds to the alerts' evidence what only the store and the model know: texts and their words."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Committer:
                 state, found = life.step(state, event)
                 changes += found
         latest = {change.alert.id: change.alert for change in changes}
-        tx.upsert("alerts", [alert_row(self.enrich(tx, alert)) for alert in latest.values()])
+        enriched = self.enrich(tx, list(latest.values()))
+        tx.upsert("alerts", [msgspec.structs.asdict(alert) for alert in enriched])
         self._append(tx, changes, now)
         return changes, life.encode(state)
 
@@ -151,10 +152,6 @@ def window_rows(windows: Iterable[WindowStats]) -> list[dict[str, Any]]:
 
 def spike_rows(spikes: Iterable[Spike], run_id: str) -> list[dict[str, Any]]:
     return [{**msgspec.structs.asdict(spike), "run_id": run_id} for spike in spikes]
-
-
-def alert_row(alert: Alert) -> dict[str, Any]:
-    return msgspec.structs.asdict(alert)
 
 
 def dead_letter_rows(

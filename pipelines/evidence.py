@@ -3,7 +3,7 @@
 It is a snapshot: whatever happens to a message later, the alert says what was known.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,46 +14,25 @@ from sqlalchemy import func, select
 from alerting.alert import Alert
 from connectors.store import Transaction
 from connectors.store.schema import messages, tags
-from models.explanation import explain
+from models.explanation import Attribution, explain_all
 from pipelines.configuration import TagSettings
 
-SHOWN = 8
+SHOWN = 5
 """Messages of an alert that are shown whole; the ids of the others are in its spikes."""
 
+_EXPLAINED = 3  # of them, with the words that moved the model
 _WORDS = 12  # words that a message's attributions name
+_REMEMBERED = 4096  # texts whose words are not asked for again: an alert is updated many times
 
+_Asked = tuple[str, str]  # a text and the label to explain
 
-@dataclass(frozen=True)
-class AddEvidence:
-    """Adds `messages` to an alert's evidence, from the store and the model of `settings`."""
-
-    settings: TagSettings
-
-    def __call__(self, tx: Transaction, alert: Alert) -> Alert:
-        wanted = alert.evidence.get("message_ids", ())[:SHOWN]
-        shown = [self._message(row) for row in _rows(tx, wanted, alert.updated_at)]
-        return msgspec.structs.replace(alert, evidence={**alert.evidence, "messages": shown})
-
-    def _message(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        words = explain(row["text"], self.settings.tagger(), "sentiment", row["sentiment"])
-        heaviest = sorted(words, key=lambda word: -abs(word.weight))[:_WORDS]
-        return {
-            **{name: row[name] for name in _SHOWN_COLUMNS},
-            "published_at": row["published_at"].isoformat(),
-            "repeats": row["repeats"],
-            "words": [
-                [word.start, word.end, round(word.weight, 4)]
-                for word in sorted(heaviest, key=lambda word: word.start)
-            ],
-        }
-
-
-_SHOWN_COLUMNS = (
+_COLUMNS = (
     "id",
     "source",
     "title",
     "text",
     "url",
+    "published_at",
     "sentiment",
     "negative",
     "neutral",
@@ -65,8 +44,56 @@ _SHOWN_COLUMNS = (
 )
 
 
-def _rows(tx: Transaction, wanted: Sequence[str], until: datetime) -> list[dict[str, Any]]:
-    """The messages with their tags and how often each was repeated `until` then, as wanted."""
+@dataclass(frozen=True)
+class AddEvidence:
+    """Adds `messages` to the evidence of alerts, from the store and the model of `settings`."""
+
+    settings: TagSettings
+
+    def __call__(self, tx: Transaction, alerts: Sequence[Alert]) -> list[Alert]:
+        """All alerts at once: a text that several show is explained once, all in one batch.
+
+        Words are given for the weightiest messages where the mood made the alert; plain volume
+        is not a matter of words.
+        """
+        shown = [(alert, _rows(tx, alert)) for alert in alerts]
+        moody = [r for alert, rows in shown if alert.kind != "volume" for r in rows[:_EXPLAINED]]
+        words = self._words({(row["text"], row["sentiment"]) for row in moody})
+        for row in moody:
+            row["words"] = words[row["text"], row["sentiment"]]
+        return [
+            msgspec.structs.replace(alert, evidence={**alert.evidence, "messages": rows})
+            for alert, rows in shown
+        ]
+
+    def _words(self, asked: set[_Asked]) -> dict[_Asked, list[tuple[int, int, float]]]:
+        known = _known.setdefault(self.settings, {})
+        if len(known) > _REMEMBERED:
+            known.clear()
+        fresh = sorted(asked - known.keys())
+        found = explain_all(fresh, self.settings.tagger())
+        known.update(zip(fresh, map(_heaviest, found), strict=True))
+        return known
+
+
+_known: dict[TagSettings, dict[_Asked, list[tuple[int, int, float]]]] = {}
+
+
+def _heaviest(words: Sequence[Attribution]) -> list[tuple[int, int, float]]:
+    """(start, end, weight) of the words that weigh most, in the text's order."""
+    heaviest = sorted(words, key=lambda word: -abs(word.weight))[:_WORDS]
+    return sorted((word.start, word.end, round(word.weight, 4)) for word in heaviest)
+
+
+def _rows(tx: Transaction, alert: Alert) -> list[dict[str, Any]]:
+    """The alert's weightiest messages, with how often each was repeated until its last update."""
+    wanted = alert.evidence["message_ids"][:SHOWN]
+    found = {row["id"]: row for row in tx.rows(_query(wanted, alert.updated_at))}
+    rows = [found[message_id] for message_id in wanted if message_id in found]
+    return [{**row, "published_at": row["published_at"].isoformat()} for row in rows]
+
+
+def _query(wanted: Sequence[str], until: datetime) -> Any:
     other = tags.alias()
     repeats = (
         select(func.count())
@@ -74,14 +101,9 @@ def _rows(tx: Transaction, wanted: Sequence[str], until: datetime) -> list[dict[
         .scalar_subquery()
         .label("repeats")
     )
-    columns = [
-        tags.c[name] if name in tags.c else messages.c[name]
-        for name in (*_SHOWN_COLUMNS, "published_at")
-    ]
-    query = (
+    columns = [tags.c[name] if name in tags.c else messages.c[name] for name in _COLUMNS]
+    return (
         select(*columns, repeats)
         .join(tags, tags.c.message_id == messages.c.id)
         .where(messages.c.id.in_(wanted))
     )
-    found = {row["id"]: row for row in tx.rows(query)}
-    return [found[message_id] for message_id in wanted if message_id in found]

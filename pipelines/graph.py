@@ -1,34 +1,51 @@
-"""The graph of one slice of a replay: deduplicate -> tag -> watch -> commit, on any Beam runner.
+"""The graphs of one slice of a replay: deduplicate -> tag, then watch -> commit.
 
-Two steps need the slice as a whole and in order (deduplication, watch): they stand behind a
-GroupByKey with a single key. Messages cross it in packs of bytes, which is an order of magnitude
-cheaper than one by one.
+Two graphs, so that the next slice is tagged while the last one is watched and committed. Both run
+on FnApiRunner, that is in this process, so a slice enters and leaves them by reference (`Desk`):
+what travels inside is the messages, one element each.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
-import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from connectors.dead_letter import DeadLetter
 from connectors.deduplication import Deduplication
+from connectors.message import Message
 from pipelines.configuration import Configuration
 from pipelines.records import Tagged, micros
-from pipelines.slices import Slice, decode_frames, encode_frames
 from pipelines.state import Components, load_segments, save_segments
 from pipelines.tag import DEAD_LETTERS, TAGGED, Tag
 from pipelines.watch import Outcome, Watcher
 
-_DEDUPLICATION = "deduplication"
-_BOOKKEEPING = "bookkeeping"
-_PACK = 1000  # tagged messages in one element behind the model
+DEDUPLICATION = "deduplication"
 
 Stored = Mapping[str, tuple[int, bytes]]
 """The state that a slice starts from: component -> (version, bytes)."""
+
+
+@dataclass(frozen=True)
+class SliceContext:
+    """What the steps of a slice know of their run. `model` is the checksum of the weights."""
+
+    configuration: Configuration
+    configuration_hash: str
+    model: str
+
+
+@dataclass
+class TaggedSlice:
+    """What the first graph gave. `state`: what changed of the state of deduplication."""
+
+    tagged: list[Tagged] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    duplicates: int = 0
+    state: Components = field(default_factory=dict)
 
 
 @dataclass
@@ -41,121 +58,121 @@ class SliceResult:
     state: Components
 
 
-@dataclass(frozen=True)
-class SliceContext:
-    """What the steps of a slice know of their run. `model` is the checksum of the weights."""
+class Desk:
+    """Where the driver lays down what a graph of this process takes, and takes what it gave.
 
-    configuration: Configuration
-    configuration_hash: str
-    model: str
+    Beam copies a step before it runs it, so a step cannot hold these objects, only their number.
+    """
+
+    _held: dict[int, Any] = {}  # noqa: RUF012
+    _numbers = itertools.count()
+
+    @classmethod
+    def lay(cls, value: object) -> int:
+        number = next(cls._numbers)
+        cls._held[number] = value
+        return number
+
+    @classmethod
+    def look(cls, number: int) -> Any:
+        return cls._held[number]
+
+    @classmethod
+    def take(cls, number: int) -> Any:
+        return cls._held.pop(number)
 
 
-def run_slice(
-    part: Slice, context: SliceContext, state: Stored, commit: Callable[[SliceResult], None]
-) -> None:
-    """Runs the graph over one slice in this process; returns when `commit` has been called."""
-    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
-        build(pipeline, part, context, state, commit)
+def tag_slice(messages: list[Message], context: SliceContext, stored: Stored) -> TaggedSlice:
+    """Deduplicates and tags a slice whose messages come in order of (`published_at`, `id`)."""
+    given, result = Desk.lay((messages, stored)), Desk.lay(TaggedSlice())
+    try:
+        with _pipeline() as pipeline:
+            results = (
+                pipeline
+                | "Slice" >> beam.Create([given])
+                | "Deduplicate" >> beam.ParDo(DeduplicateSlice(context.configuration, result))
+                | "Tag" >> Tag(context.configuration.tag)
+            )
+            _ = results[TAGGED] | "Tagged" >> beam.ParDo(Collect(result, TAGGED))
+            _ = results[DEAD_LETTERS] | "Failed" >> beam.ParDo(Collect(result, DEAD_LETTERS))
+        done: TaggedSlice = Desk.look(result)
+        done.tagged.sort(key=lambda one: (one.message.published_at, one.message.id))
+        done.dead_letters.sort(key=lambda one: one.id)
+        return done
+    finally:
+        Desk.take(given)
+        Desk.take(result)
 
 
-def build(
-    pipeline: beam.Pipeline,
-    part: Slice,
+def watch_slice(
+    part: TaggedSlice,
     context: SliceContext,
-    state: Stored,
+    stored: Stored,
     commit: Callable[[SliceResult], None],
+    *,
+    end: bool,
 ) -> None:
-    """The graph of a slice. `commit` is called once, with everything that the slice gave."""
-    stored = pipeline | "State" >> beam.Create([dict(state)])
-    messages, bookkeeping = (
-        pipeline
-        | "Frames" >> beam.Create(encode_frames(part.messages))
-        | "One slice" >> beam.GroupBy(lambda _: 0)
-        | "Deduplicate"
-        >> beam.ParDo(
-            DeduplicateSlice(context.configuration.deduplicate.horizon_hours),
-            beam.pvalue.AsSingleton(stored),
-        ).with_outputs(_BOOKKEEPING, main="messages")
-    )
-    results = messages | "Tag" >> Tag(context.configuration.tag)
-    packs = (
-        results[TAGGED] | "Pack tagged" >> beam.ParDo(Pack(TAGGED)),
-        results[DEAD_LETTERS] | "Pack dead letters" >> beam.ParDo(Pack(DEAD_LETTERS)),
-        bookkeeping,
-    )
-    _ = (
-        packs
-        | "Together" >> beam.Flatten()
-        | "Slice tagged" >> beam.GroupByKey()
-        | "Watch" >> beam.ParDo(WatchSlice(context, end=part.last), beam.pvalue.AsSingleton(stored))
-        | "Commit" >> beam.Map(commit)
-    )
+    """Watches a tagged slice and commits all that it gave; `end`: the input ends with it."""
+    given = Desk.lay((part, stored))
+    try:
+        with _pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Slice" >> beam.Create([given])
+                | "Watch" >> beam.ParDo(WatchSlice(context, end=end))
+                | "Commit" >> beam.Map(lambda result: commit(Desk.take(result)))
+            )
+    finally:
+        Desk.take(given)
+
+
+def _pipeline() -> beam.Pipeline:
+    return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
 
 
 class DeduplicateSlice(beam.DoFn):
-    """The first copy of each message, in order; aside: how many were not, and the new state."""
+    """The first copy of each message, in order; how many were not, and the state, go aside."""
 
-    def __init__(self, horizon_hours: int) -> None:
-        self._horizon_hours = horizon_hours
+    def __init__(self, configuration: Configuration, result: int) -> None:
+        self._horizon_hours = configuration.deduplicate.horizon_hours
+        self._result = result
 
-    def process(self, keyed: tuple[int, Iterable[tuple[int, bytes]]], stored: Stored) -> Any:
+    def process(self, given: int) -> Iterator[Message]:
+        messages, stored = Desk.look(given)
         core = Deduplication(self._horizon_hours)
-        load_segments(_DEDUPLICATION, core, stored)
-        duplicates = 0
-        for message in decode_frames(keyed[1]):
+        load_segments(DEDUPLICATION, core, stored)
+        result: TaggedSlice = Desk.look(self._result)
+        for message in messages:
             if core.step(message.id, micros(message.published_at)):
                 yield message
             else:
-                duplicates += 1
-        changed = save_segments(_DEDUPLICATION, core)
-        yield beam.pvalue.TaggedOutput(_BOOKKEEPING, (0, (_BOOKKEEPING, (duplicates, changed))))
+                result.duplicates += 1
+        result.state = save_segments(DEDUPLICATION, core)
 
 
-class Pack(beam.DoFn):
-    """Records to packs `(0, (kind, bytes))`."""
+class Collect(beam.DoFn):
+    """Lays records down in one of the lists of a `TaggedSlice`."""
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
+    def __init__(self, result: int, name: str) -> None:
+        self._result = result
+        self._name = name
 
     def start_bundle(self) -> None:
-        self._held: list[Tagged | DeadLetter] = []
+        self._records: list[Any] = getattr(Desk.look(self._result), self._name)
 
-    def process(self, record: Tagged | DeadLetter) -> Iterator[tuple[int, tuple[str, bytes]]]:
-        self._held.append(record)
-        if len(self._held) >= _PACK:
-            yield self._pack()
-
-    def finish_bundle(self) -> Iterator[Any]:
-        if self._held:
-            yield beam.transforms.window.GlobalWindows.windowed_value(self._pack())
-
-    def _pack(self) -> tuple[int, tuple[str, bytes]]:
-        held, self._held = self._held, []
-        return 0, (self._kind, msgspec.msgpack.encode(held))
+    def process(self, record: Tagged | DeadLetter) -> None:
+        self._records.append(record)
 
 
 class WatchSlice(beam.DoFn):
-    """The whole slice in order through the `Watcher`; `end`: the input ends with it."""
+    """The whole slice in order through the `Watcher`."""
 
     def __init__(self, context: SliceContext, *, end: bool) -> None:
         self._context = context
         self._end = end
 
-    def process(
-        self, keyed: tuple[int, Iterable[tuple[str, Any]]], stored: Stored
-    ) -> Iterator[SliceResult]:
-        tagged: list[Tagged] = []
-        dead_letters: list[DeadLetter] = []
-        duplicates, state = 0, Components()
-        for kind, payload in keyed[1]:
-            if kind == TAGGED:
-                tagged += msgspec.msgpack.decode(payload, type=list[Tagged])
-            elif kind == DEAD_LETTERS:
-                dead_letters += msgspec.msgpack.decode(payload, type=list[DeadLetter])
-            else:
-                duplicates, state = payload
-        tagged.sort(key=lambda one: (one.message.published_at, one.message.id))
-        dead_letters.sort(key=lambda one: one.id)
+    def process(self, given: int) -> Iterator[int]:
+        part, stored = Desk.look(given)
         context = self._context
         watcher = Watcher(
             context.configuration.novelty,
@@ -164,5 +181,7 @@ class WatchSlice(beam.DoFn):
             model=context.model,
         )
         watcher.load(stored)
-        outcome = watcher.step(tagged, end=self._end)
-        yield SliceResult(outcome, dead_letters, duplicates, {**state, **watcher.save()})
+        outcome = watcher.step(part.tagged, end=self._end)
+        state = {**part.state, **watcher.save()}
+        # By its number: Beam would pickle the whole result, only to see how large it is.
+        yield Desk.lay(SliceResult(outcome, part.dead_letters, part.duplicates, state))

@@ -1,10 +1,9 @@
 """Keys and alerts in words that people use."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
-from models.entities import Table
+from models.entities import Recogniser
 from pipelines.report import wording
 
 
@@ -12,14 +11,9 @@ def display_name(key: str) -> str:
     """`entity:AMZN` -> Amazon, `topic:Earnings` -> Earnings, `overall` -> the whole market."""
     kind, _, name = key.partition(":")
     if kind == "entity":
-        company = _table().companies.get(name)
+        company = Recogniser.default().table.companies.get(name)
         return company.name if company else name
     return name if kind == "topic" else "the whole market"
-
-
-@functools.cache
-def _table() -> Table:
-    return Table.load()
 
 
 def headline(alert: Mapping[str, Any]) -> str:

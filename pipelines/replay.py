@@ -6,7 +6,8 @@ not run twice.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -27,9 +28,10 @@ from connectors.store.schema import runs
 from pipelines.commit import Committer, dead_letter_rows
 from pipelines.configuration import Configuration
 from pipelines.evidence import AddEvidence
-from pipelines.graph import SliceContext, run_slice
+from pipelines.graph import SliceContext, TaggedSlice, tag_slice, watch_slice
 from pipelines.manifest import digest, manifest
 from pipelines.slices import Slice, cut
+from pipelines.state import apply
 
 _TOGETHER = 1000  # dead letters written, and records read, between two looks at the progress
 
@@ -187,10 +189,22 @@ class _Run:
                 number=counters.get("slices", 0),
                 position=done,
             )
-            for part in parts:
-                self._slice(part)
-                self.watching.replaying(part.position + len(part.messages), self.messages)
+            self._run(parts)
         self._finish()
+
+    def _run(self, parts: Iterable[Slice]) -> None:
+        """Tags each slice while the one before it is watched and committed."""
+        stored = self._stored()
+        with ThreadPoolExecutor(1) as behind:
+            before: Future[None] | None = None
+            for part in parts:
+                tagged = tag_slice(part.messages, self.context, stored)
+                stored = apply(stored, tagged.state)
+                if before is not None:
+                    before.result()
+                before = behind.submit(self._commit, part, tagged)
+            if before is not None:
+                before.result()
 
     def _readable(self, streams: Sequence[MessageStream]) -> Iterator[Message]:
         """The messages of all sources; what is none goes to the dead letters on the way."""
@@ -226,9 +240,11 @@ class _Run:
             tx.upsert("dead_letters", dead_letter_rows(letters, self.run_id, datetime.now(UTC)))
         return []
 
-    def _slice(self, part: Slice) -> None:
+    def _stored(self) -> dict[str, tuple[int, bytes]]:
         with self.store.transaction() as tx:
-            state = tx.state(self.run_id)
+            return tx.state(self.run_id)
+
+    def _commit(self, part: Slice, tagged: TaggedSlice) -> None:
         configuration = self.context.configuration
         committer = Committer(
             url=self.database,
@@ -237,7 +253,9 @@ class _Run:
             enrich=AddEvidence(configuration.tag),
         )
         position = part.position + len(part.messages)
-        run_slice(part, self.context, state, partial(committer.commit, part.number, position))
+        commit = partial(committer.commit, part.number, position)
+        watch_slice(tagged, self.context, self._stored(), commit, end=part.last)
+        self.watching.replaying(position, self.messages)
 
     def _finish(self) -> None:
         run = self.row()

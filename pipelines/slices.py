@@ -1,4 +1,4 @@
-"""A sorted history cut into slices that fit into memory, each one run of the graph.
+"""A sorted history cut into slices that fit into memory, each one run of the graphs.
 
 Where the cuts fall changes no result: whatever is open at a cut travels in the state.
 """
@@ -6,14 +6,7 @@ Where the cuts fall changes no result: whatever is open at a cut travels in the 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import msgspec
-
 from connectors.message import Message
-
-_FRAME = 500  # messages in one element of the graph's input: cheap to encode, small to hold
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Message])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +39,3 @@ def cut(
         characters += len(message.text) + len(message.title or "")
     if held:
         yield Slice(number, position, held, last=True)
-
-
-def encode_frames(messages: list[Message]) -> list[tuple[int, bytes]]:
-    """The messages as (index, bytes), in order."""
-    return [
-        (start, _encoder.encode(messages[start : start + _FRAME]))
-        for start in range(0, len(messages), _FRAME)
-    ]
-
-
-def decode_frames(frames: Iterable[tuple[int, bytes]]) -> Iterator[Message]:
-    """The messages in their order, whatever order the frames come in."""
-    for _, frame in sorted(frames):
-        yield from _decoder.decode(frame)

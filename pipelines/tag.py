@@ -4,6 +4,7 @@ Nothing here waits for event time. The transform is stateless: deduplication sta
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import apache_beam as beam
@@ -14,7 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from connectors.dead_letter import DeadLetter, dead_letter
 from connectors.message import Message
 from models.entities import Recogniser
-from models.tagger import Tagger, TaggingError
+from models.tagger import TaggingError
 from models.tags import Tags
 from pipelines.configuration import TagSettings
 from pipelines.records import Tagged, content
@@ -24,12 +25,17 @@ TAGGED = "tagged"
 
 
 def tag_messages(
-    messages: Sequence[Message], tagger: Tagger, recogniser: Recogniser
+    messages: Sequence[Message],
+    answers: Sequence[Tags | TaggingError],
+    recogniser: Recogniser,
 ) -> Iterator[Tagged | DeadLetter]:
-    """One result for each message, in order; a message that the model fails on is a dead letter."""
-    texts = [content(message) for message in messages]
-    for message, text, tags in zip(messages, texts, tagger.tag(texts), strict=True):
+    """One result for each message and the model's answer to it, in order.
+
+    A message that the model failed on is a dead letter.
+    """
+    for message, tags in zip(messages, answers, strict=True):
         if isinstance(tags, Tags):
+            text = content(message)
             found = recogniser.recognise(text, at=message.published_at, given=message.entities)
             yield Tagged(message, tags, found.entities, found.listing)
         else:
@@ -51,7 +57,10 @@ def failed(message: Message, error: TaggingError) -> DeadLetter:
 
 
 class TagMessages(beam.DoFn):
-    """Collects a batch within a bundle, and gives each result its message's own timestamp back."""
+    """Collects batches within a bundle, and gives each result its message's own timestamp back.
+
+    While the model works on one batch, the results of the one before are put together.
+    """
 
     def __init__(self, settings: TagSettings) -> None:
         self._settings = settings
@@ -59,9 +68,14 @@ class TagMessages(beam.DoFn):
     def setup(self) -> None:
         self._tagger = self._settings.tagger()
         self._recogniser = Recogniser.default()
+        self._model = ThreadPoolExecutor(1)
+
+    def teardown(self) -> None:
+        self._model.shutdown()
 
     def start_bundle(self) -> None:
         self._batch: list[WindowedValue] = []
+        self._running: tuple[list[WindowedValue], Future[list[Tags | TaggingError]]] | None = None
 
     def process(
         self,
@@ -71,14 +85,23 @@ class TagMessages(beam.DoFn):
     ) -> Iterable[Any]:
         self._batch.append(WindowedValue(message, timestamp, (window,)))
         if len(self._batch) >= self._settings.batch:
-            yield from self._flush()
+            yield from self._turn()
 
     def finish_bundle(self) -> Iterable[Any]:
-        yield from self._flush()
+        yield from self._turn()
+        yield from self._turn()
 
-    def _flush(self) -> Iterator[Any]:
-        batch, self._batch = self._batch, []
-        results = tag_messages([held.value for held in batch], self._tagger, self._recogniser)
+    def _turn(self) -> Iterator[Any]:
+        """Hands the collected batch to the model, and gives out the one it worked on."""
+        finished, self._running = self._running, None
+        if batch := self._batch:
+            texts = [content(held.value) for held in batch]
+            self._running, self._batch = (batch, self._model.submit(self._tagger.tag, texts)), []
+        if finished is None:
+            return
+        batch, answers = finished
+        messages = [held.value for held in batch]
+        results = tag_messages(messages, answers.result(), self._recogniser)
         for held, result in zip(batch, results, strict=True):
             if isinstance(result, DeadLetter):
                 yield TaggedOutput(DEAD_LETTERS, held.with_value(result))

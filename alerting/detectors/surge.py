@@ -656,11 +656,11 @@ def _is_negative(reading: _Reading, held: KeyState) -> bool:
 
 
 def _severity(excess: float, observed: float, share_above: bool) -> int:
-    """Index into SEVERITIES from decades of surprise above the threshold and from size."""
+    """Index into SEVERITIES from decades of surprise above the threshold, size, and mood."""
     rank = 0
     for least_excess, least_observed in ((1.0, 4.0), (2.5, 6.0), (5.0, 15.0)):
         rank += excess >= least_excess and observed >= least_observed
-    return min(rank + (share_above and rank > 0), len(SEVERITIES) - 1)
+    return min(rank + (share_above and observed >= 4.0), len(SEVERITIES) - 1)
 
 
 def _run(state: SurgeState, until: int, *, missing: bool) -> None:

@@ -37,7 +37,8 @@ class OpenVinoBackend:
         if compiled_cache is not None:
             options["CACHE_DIR"] = str(compiled_cache)
         self._compiled = core.compile_model(_Graph(artifact).model(), "CPU", options)
-        self._in_flight = streams + 1  # one more, which is filled while the others compute
+        # Enough that no core runs dry while another thread of Python keeps us from refilling.
+        self._in_flight = 4 * streams
         version = ".".join(openvino.__version__.split("-")[0].split(".")[:2])
         self.numeric_path = f"openvino-{version}/int8/{_instruction_set()}"
 

@@ -8,7 +8,7 @@ upgrades Deere`) or carries the news (`via Google`).
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 import msgspec
@@ -124,10 +124,11 @@ class Recogniser:
     def __init__(self, table: Table) -> None:
         self.table = table
 
-    @classmethod
-    def default(cls) -> "Recogniser":
-        """With the bundled table; takes a quarter of a second."""
-        return cls(Table.load())
+    @staticmethod
+    @cache
+    def default() -> "Recogniser":
+        """The process's one with the bundled table; takes a quarter of a second at first."""
+        return Recogniser(Table.load())
 
     def recognise(self, text: str, *, at: datetime, given: tuple[str, ...] = ()) -> Recognition:
         """The companies of `text` as of `at`; `given` are symbols that the source attached.

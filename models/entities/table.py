@@ -13,11 +13,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from models.errors import ModelError
+
 _HERE = Path(__file__).parent
 _WORD = re.compile(r"\w+")
 
 
-class TableError(ValueError):
+class TableError(ModelError):
     """The bundled files contradict each other or cannot be read."""
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from connectors.errors import ConnectorError
 from connectors.store import Store
 from models.artifact import DEFAULT_ARTIFACT
-from models.entities import Table
+from models.entities import Recogniser
 from models.errors import ModelError
 from models.tagger import load_tagger
 from models.tags import Tags
@@ -55,7 +55,7 @@ def command(
         "beam": lambda: f"apache-beam {version('apache-beam')}",
         "configuration": configuration,
         "model": artifact,
-        "companies": lambda: f"{len(Table.load().companies):,} companies",
+        "companies": lambda: f"{len(Recogniser.default().table.companies):,} companies",
     }
     if database:
         checks["store"] = store

@@ -1,7 +1,8 @@
 """The peak memory of a replay of many messages: `python -m tests.benchmarks.memory [COUNT]`.
 
 The history is the bundled sample told again and again, each time with other ids, other words and a
-later time, so that neither the cache nor the deduplication makes it small.
+later time, so that neither the cache nor the deduplication makes it small. With `--same-words` the
+cache answers for the model: a third of the time, and up to 50,000 remembered texts less.
 """
 
 import gzip
@@ -19,10 +20,10 @@ from pipelines.sample import SAMPLE
 LIMIT_GIB = 2.0
 
 
-def main(count: int) -> None:
+def main(count: int, *, same_words: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source, store = Path(folder, "history.jsonl"), Path(folder, "store.db")
-        _write(source, count)
+        _write(source, count, same_words)
         started = time.perf_counter()
         command = [sys.executable, "-m", "pipelines", "replay", str(source)]
         subprocess.run([*command, "--database", f"sqlite:///{store}"], check=True)
@@ -36,7 +37,7 @@ def main(count: int) -> None:
     sys.exit(peak >= LIMIT_GIB)
 
 
-def _write(path: Path, count: int) -> None:
+def _write(path: Path, count: int, same_words: bool) -> None:
     with gzip.open(SAMPLE, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     first, last = (datetime.fromisoformat(rows[i]["created_at"]) for i in (0, -1))
@@ -46,10 +47,14 @@ def _write(path: Path, count: int) -> None:
             turn, row = divmod(number, len(rows))
             told = rows[row]
             when = datetime.fromisoformat(told["created_at"]) + turn * span
-            text = f"{told['text']} {number:x}"
+            text = told["text"] if same_words else f"{told['text']} {number:x}"
             new = {**told, "id": str(number), "created_at": when.isoformat(), "text": text}
             out.write(json.dumps(new) + "\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    arguments = [argument for argument in sys.argv[1:] if argument != "--same-words"]
+    main(
+        int(arguments[0]) if arguments else 1_000_000,
+        same_words=len(arguments) < len(sys.argv) - 1,
+    )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.message import Message
-from pipelines.slices import cut, decode_frames, encode_frames
+from pipelines.slices import cut
 
 START = datetime(2014, 1, 30, tzinfo=UTC)
 
@@ -39,10 +39,3 @@ def test_every_message_is_in_one_slice_and_only_the_last_says_so(
 def test_a_resumed_run_numbers_its_slices_on() -> None:
     (part,) = cut(messages(3), most_messages=9, most_characters=99, number=4, position=40)
     assert (part.number, part.position, part.last) == (4, 40, True)
-
-
-def test_frames_give_the_messages_back_in_order_whatever_order_they_come_in() -> None:
-    whole = messages(1234)
-    frames = encode_frames(whole)
-    assert len(frames) == 3
-    assert list(decode_frames(reversed(frames))) == whole

@@ -1,6 +1,6 @@
 """*Tag* on Beam: a result keeps its message's event time, and a failure costs one message."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +12,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from connectors.dead_letter import DeadLetter
 from connectors.message import Message
 from models.entities import Recogniser
-from models.tagger import Tagger, TaggingError
-from models.tags import Tags
+from models.tagger import TaggingError
 from pipelines.configuration import TagSettings
 from pipelines.records import Tagged, micros
 from pipelines.tag import TAGGED, Tag, tag_messages
@@ -49,23 +48,11 @@ def test_every_result_keeps_the_event_time_of_its_message() -> None:
         assert_that(tagged | beam.ParDo(TimeOf()), equal_to(expected))
 
 
-class FailsOn:
-    """A tagger that fails on one text, as a model may."""
-
-    def __init__(self, tagger: Tagger, text: str) -> None:
-        self._tagger, self._text = tagger, text
-
-    def tag(self, texts: Sequence[str]) -> list[Tags | TaggingError]:
-        answers = self._tagger.tag(texts)
-        bad = TaggingError("out of its mind")
-        return [bad if text == self._text else a for text, a in zip(texts, answers, strict=True)]
-
-
 def test_a_text_that_the_model_fails_on_is_a_dead_letter_and_costs_no_other() -> None:
     messages = [message(number, text) for number, text in enumerate(TEXTS)]
-    tagger = FailsOn(TagSettings().tagger(), "Oil rises")
-    results = list(tag_messages(messages, tagger, Recogniser.default()))  # type: ignore[arg-type]
-    first, letter, third = results
+    answers = TagSettings().tagger().tag(TEXTS)
+    answers[1] = TaggingError("The model failed on this text.")
+    first, letter, third = tag_messages(messages, answers, Recogniser.default())
     assert isinstance(first, Tagged)
     assert first.entities == ("PFE",)
     assert isinstance(third, Tagged)
