@@ -5,6 +5,7 @@ was killed is found again and goes on behind its last committed slice, and one t
 not run twice.
 """
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,6 +34,7 @@ from pipelines.manifest import digest, manifest
 from pipelines.slices import Slice, cut
 from pipelines.state import apply
 
+_SWITCH_SECONDS = 0.0005
 _TOGETHER = 1000  # dead letters written, and records read, between two looks at the progress
 
 
@@ -194,6 +196,8 @@ class _Run:
 
     def _run(self, parts: Iterable[Slice]) -> None:
         """Tags each slice while the one before it is watched and committed."""
+        # The thread that feeds the model waits for the other one as long as this, again and again.
+        sys.setswitchinterval(_SWITCH_SECONDS)
         stored = self._stored()
         with ThreadPoolExecutor(1) as behind:
             before: Future[None] | None = None
