@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
-from pipelines.command.console import out
+from pipelines.command.console import out, print_json
 from pipelines.command.options import Json
 from pipelines.command.replay import run_replay, show
 from pipelines.replay import Parsing
@@ -24,6 +25,12 @@ def command(
     for old in folder.glob("demo.db*"):
         old.unlink()
     database = f"sqlite:///{store}"
-    out.print("Replaying five months of tweets on American companies (StockNet, 2014)")
+    if not json:
+        out.print("Replaying five months of tweets on thirty American companies (StockNet, 2014)")
     result = run_replay([SAMPLE], database, report, Parsing(source="stocknet"), None)
+    if json:
+        print_json({**msgspec.to_builtins(result), "database": database, "report": str(report)})
+        return
     show(result, database)
+    out.print(f"All alerts: foreshock alerts list --database {database}", soft_wrap=True)
+    out.print(f"Report: {report.resolve()}", soft_wrap=True)
