@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Select,
+    Table,
     create_engine,
     event,
     inspect,
@@ -160,6 +161,21 @@ class Store:
     def dead_letter(self, dead_letter_id: str) -> dict[str, Any] | None:
         """One dead letter, None where there is none."""
         return first(self.rows(select(dead_letters).where(dead_letters.c.id == dead_letter_id)))
+
+    def find(self, table: Table, beginning: str, listing: str) -> dict[str, Any]:
+        """The one row of `table` whose id begins so; else StoreError, naming the `listing` command.
+
+        Only ids are compared: a row may hold a megabyte.
+        """
+        ids = [row["id"] for row in self.rows(select(table.c.id))]
+        found = [row_id for row_id in ids if row_id.startswith(beginning)]
+        if len(found) != 1:
+            name = table.name.replace("_", " ")
+            raise StoreError(
+                f"{len(found)} {name} have an id that begins with '{beginning}'. "
+                f"See the ids with: {listing}"
+            )
+        return self.rows(select(table).where(table.c.id == found[0]))[0]
 
     @contextmanager
     def _connected(self, *, writes: bool) -> Iterator[Connection]:

@@ -6,8 +6,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from alerting.errors import AlertingError
 from connectors.store import Store
+from connectors.store.schema import alerts
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import DEFAULT_DATABASE, Database, Json, Limit
 from pipelines.naming import display_name, headline
@@ -52,22 +52,12 @@ def show_alert(
 ) -> None:
     """Show one alert with its evidence and its history."""
     with Store.existing(database) as store:
-        row = _find(store, alert_id)
+        row = store.find(alerts, alert_id, "foreshock alerts list")
         events = store.events(row["id"])
     if json:
         print_json({**row, "events": events})
     else:
         _show(row, events)
-
-
-def _find(store: Store, alert_id: str) -> dict[str, Any]:
-    found = [row for row in store.alerts() if row["id"].startswith(alert_id)]
-    if len(found) != 1:
-        raise AlertingError(
-            f"{len(found)} alerts have an id that begins with '{alert_id}'. "
-            "See the ids with: foreshock alerts list"
-        )
-    return found[0]
 
 
 def _show(row: dict[str, Any], events: list[dict[str, Any]]) -> None:

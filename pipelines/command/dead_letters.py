@@ -6,7 +6,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from connectors.store import Store, StoreError
+from connectors.store import Store
+from connectors.store.schema import dead_letters
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import DEFAULT_DATABASE, Database, Json, Limit
 
@@ -45,13 +46,7 @@ def show_letter(
 ) -> None:
     """Show one dead letter with its original bytes."""
     with Store.existing(database) as store:
-        found = [row for row in store.dead_letters() if row["id"].startswith(letter_id)]
-    if len(found) != 1:
-        raise StoreError(
-            f"{len(found)} dead letters have an id that begins with '{letter_id}'. "
-            "See the ids with: foreshock dead-letters list"
-        )
-    row = found[0]
+        row = store.find(dead_letters, letter_id, "foreshock dead-letters list")
     if json:
         print_json({**row, "payload": _text(row["payload"])})
         return
