@@ -2,7 +2,7 @@
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +25,51 @@ SOURCES = {
 
 
 @dataclass(frozen=True)
+class AblationStep:
+    """One step of the recipe, and the accuracy by set that it left (on the select split)."""
+
+    name: str
+    accuracies: dict[str, float]
+
+
+@dataclass(frozen=True)
+class EntityFigures:
+    """Sentiment of each entity against that of the whole text, where a text's labels conflict.
+
+    Both are shares of `mentions` (text, entity) that were right, over the same `texts`; intervals
+    are 95 %.
+    """
+
+    texts: int
+    mentions: int
+    entity_accuracy: float
+    entity_interval: tuple[float, float]
+    text_accuracy: float
+    text_interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the training took: hours of wall time, and the machine in words."""
+
+    hours: float
+    machine: str
+
+
+@dataclass(frozen=True)
 class Measured:
-    """What the card is made from. `exact`: logits in full precision of the test split, by head."""
+    """What the card is made from. `exact`: logits in full precision of the test split, by head.
+
+    What was not measured is left empty, and its section out.
+    """
 
     splits: dict[str, list[Example]]
     left_out: dict[str, int]
     out_of_domain: list[Example]
     exact: dict[str, NDArray[np.float32]]
+    ablation: list[AblationStep] = field(default_factory=list)
+    entities: EntityFigures | None = None
+    training: Training | None = None
 
 
 def model_card(tagger: Tagger, measured: Measured) -> str:
@@ -55,6 +93,7 @@ def model_card(tagger: Tagger, measured: Measured) -> str:
     parts.append("## Calibration\n\n" + _calibration(config, test, tagger))
     parts.append("## int8 against full precision\n\n" + _rounding(measured, tagger))
     parts += [_by_class(SOURCES[source][0], f.evaluation) for source, f in of_source.items()]
+    parts += _of_training(measured)
     parts.append(_limits(config))
     return "\n".join(parts)
 
@@ -170,6 +209,51 @@ def _by_class(title: str, evaluation: Evaluation) -> str:
 Confusion (rows: truth, columns: prediction)
 
 {_table(["", *short], confusion)}
+"""
+
+
+def _of_training(measured: Measured) -> list[str]:
+    """The sections that only the training code can fill."""
+    parts = []
+    if measured.entities:
+        parts.append(_entities(measured.entities))
+    if measured.ablation:
+        parts.append(_ablation(measured.ablation))
+    if measured.training:
+        parts.append(
+            f"## Training\n\n{measured.training.hours:.1f} hours on {measured.training.machine}.\n"
+        )
+    return parts
+
+
+def _entities(figures: EntityFigures) -> str:
+    rows = [
+        [name, f"{accuracy:.3f} ({_interval(interval)})"]
+        for name, accuracy, interval in (
+            ("asked for each entity", figures.entity_accuracy, figures.entity_interval),
+            ("asked once for the text", figures.text_accuracy, figures.text_interval),
+        )
+    ]
+    return f"""## Whose sentiment: texts whose entities fare differently
+
+{figures.texts} held-out texts with {figures.mentions} labelled mentions; right is an answer that is
+the mention's own label.
+
+{_table(["the model", "accuracy"], rows)}
+"""
+
+
+def _ablation(steps: list[AblationStep]) -> str:
+    sets = list(dict.fromkeys(name for step in steps for name in step.accuracies))
+    rows = [
+        [step.name, *(f"{step.accuracies[s]:.3f}" if s in step.accuracies else "" for s in sets)]
+        for step in steps
+    ]
+    return f"""## What each step of the recipe brings
+
+Accuracy on the split that selects, each step on top of those above it.
+
+{_table(["step", *sets], rows)}
 """
 
 
