@@ -5,7 +5,6 @@ the life of the alerts is a step of this commit: it alone writes alerts and the 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,24 +32,35 @@ Enrich = Callable[[Transaction, Sequence[Alert]], list[Alert]]
 """Adds to the alerts' evidence what only the store and the model know: texts and their words."""
 
 
-@dataclass(frozen=True)
 class Committer:
-    """Commits the slices of one run, in order. Beam copies it, so it holds no connection."""
+    """Commits the slices of one run, in order. `stored`: the state that the run goes on from."""
 
-    url: str
-    run_id: str
-    alerts: LifecycleSettings
-    enrich: Enrich
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        alerts: LifecycleSettings,
+        enrich: Enrich,
+        stored: Mapping[str, tuple[int, bytes]],
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._enrich = enrich
+        self._life = Lifecycle(alerts)
+        self._alerts = self._life.initial()
+        if _LIFECYCLE in stored:
+            self._alerts = self._life.decode(stored[_LIFECYCLE][1])
 
-    def commit(self, number: int, position: int, result: SliceResult) -> None:
-        """Writes slice `number`; with it, `position` sorted messages of the run are done."""
+    def commit(self, result: SliceResult) -> None:
+        """Writes a slice. After an error this object is of no more use: its alerts are ahead."""
         now = datetime.now(UTC)
-        with Store.open(self.url) as store, store.transaction() as tx:
+        with self._store.transaction() as tx:
             counters = self._rows(tx, result, now)
-            changes, state = self._alerts(tx, result.outcome.minutes, now)
+            changes = self._live(tx, result.outcome.minutes, now)
             counters["alerts"] = sum(change.event == "opened" for change in changes)
-            tx.save_state(self.run_id, number, {**result.state, _LIFECYCLE: (_VERSION, state)})
-            self._progress(tx, number, position, counters)
+            alerts = (_VERSION, self._life.encode(self._alerts))
+            tx.save_state(self._run_id, result.number, {**result.state, _LIFECYCLE: alerts})
+            self._progress(tx, result, counters)
 
     def _rows(self, tx: Transaction, result: SliceResult, now: datetime) -> dict[str, int]:
         outcome = result.outcome
@@ -58,8 +68,8 @@ class Committer:
         tx.upsert("tags", tag_rows(outcome.watched, now))
         tx.upsert("window_stats", window_rows(outcome.windows))
         spikes = [spike for _, found in outcome.minutes for spike in found]
-        tx.upsert("spikes", spike_rows(spikes, self.run_id))
-        tx.upsert("dead_letters", dead_letter_rows(result.dead_letters, self.run_id, now))
+        tx.upsert("spikes", spike_rows(spikes, self._run_id))
+        tx.upsert("dead_letters", dead_letter_rows(result.dead_letters, self._run_id, now))
         return {
             "stored": stored,
             "duplicates": result.duplicates + len(outcome.watched) - stored,
@@ -68,23 +78,20 @@ class Committer:
             "spikes": len(spikes),
         }
 
-    def _alerts(
+    def _live(
         self, tx: Transaction, minutes: Sequence[tuple[datetime, list[Spike]]], now: datetime
-    ) -> tuple[list[AlertChange], bytes]:
-        life = Lifecycle(self.alerts)
-        stored = tx.state(self.run_id).get(_LIFECYCLE)
-        state = life.decode(stored[1]) if stored else life.initial()
+    ) -> list[AlertChange]:
         changes: list[AlertChange] = []
         for minute, spikes in minutes:
             events: tuple[Spike | datetime, ...] = (*spikes, minute)
             for event in events:
-                state, found = life.step(state, event)
+                self._alerts, found = self._life.step(self._alerts, event)
                 changes += found
         latest = {change.alert.id: change.alert for change in changes}
-        enriched = self.enrich(tx, list(latest.values()))
+        enriched = self._enrich(tx, list(latest.values()))
         tx.upsert("alerts", [msgspec.structs.asdict(alert) for alert in enriched])
         self._append(tx, changes, now)
-        return changes, life.encode(state)
+        return changes
 
     def _append(self, tx: Transaction, changes: list[AlertChange], now: datetime) -> None:
         known = tx.known_events([change.event_id for change in changes])
@@ -98,16 +105,14 @@ class Committer:
         )
         tx.upsert("alert_events", [msgspec.structs.asdict(row) for row in rows])
 
-    def _progress(
-        self, tx: Transaction, number: int, position: int, found: Mapping[str, int]
-    ) -> None:
-        run = tx.run(self.run_id)
+    def _progress(self, tx: Transaction, result: SliceResult, found: Mapping[str, int]) -> None:
+        run = tx.run(self._run_id)
         if run is None:
-            raise LookupError(f"run {self.run_id} is not in the store")
+            raise LookupError(f"run {self._run_id} is not in the store")
         counters = dict(run["counters"])
         for name in COUNTERS:
             counters[name] = counters.get(name, 0) + found[name]
-        counters["slices"], counters["position"] = number + 1, position
+        counters["slices"], counters["position"] = result.number + 1, result.end
         tx.save_run({**run, "counters": counters})
 
 

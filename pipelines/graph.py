@@ -1,12 +1,15 @@
-"""The graphs of one slice of a replay: deduplicate -> tag, then watch -> commit.
+"""The two graphs of a replay: deduplicate -> tag, and watch -> commit.
 
-Two graphs, so that the next slice is tagged while the last one is watched and committed. Both run
-on FnApiRunner, that is in this process, so a slice enters and leaves them by reference (`Desk`):
-what travels inside is the messages, one element each.
+Two, so that the next slice is tagged while the last one is watched and committed; each runs once,
+over all slices, so that the model is never left waiting between two. Both run on FnApiRunner, that
+is in this process, so slices enter and leave them by reference (`Desk`): what travels inside is the
+messages, one element each.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +22,7 @@ from connectors.deduplication import Deduplication
 from connectors.message import Message
 from pipelines.configuration import Configuration
 from pipelines.records import Tagged, micros
+from pipelines.slices import Slice
 from pipelines.state import Components, load_segments, save_segments
 from pipelines.tag import DEAD_LETTERS, TAGGED, Tag
 from pipelines.watch import Outcome, Watcher
@@ -26,12 +30,12 @@ from pipelines.watch import Outcome, Watcher
 DEDUPLICATION = "deduplication"
 
 Stored = Mapping[str, tuple[int, bytes]]
-"""The state that a slice starts from: component -> (version, bytes)."""
+"""The state that a run goes on from: component -> (version, bytes)."""
 
 
 @dataclass(frozen=True)
-class SliceContext:
-    """What the steps of a slice know of their run. `model` is the checksum of the weights."""
+class RunContext:
+    """What the steps know of their run. `model` is the checksum of the weights."""
 
     configuration: Configuration
     configuration_hash: str
@@ -40,18 +44,25 @@ class SliceContext:
 
 @dataclass
 class TaggedSlice:
-    """What the first graph gave. `state`: what changed of the state of deduplication."""
+    """What the first graph gives of a slice. `awaited`: the results that are still to come;
+    `state`: what changed of the state of deduplication."""
 
+    number: int
+    end: int
+    last: bool
+    awaited: int
+    duplicates: int
+    state: Components
     tagged: list[Tagged] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    duplicates: int = 0
-    state: Components = field(default_factory=dict)
 
 
 @dataclass
 class SliceResult:
-    """All that a slice gave, to be committed as a whole."""
+    """All that a slice gave, committed as a whole. `end`: messages of the run done with it."""
 
+    number: int
+    end: int
     outcome: Outcome
     dead_letters: list[DeadLetter]
     duplicates: int
@@ -59,7 +70,7 @@ class SliceResult:
 
 
 class Desk:
-    """Where the driver lays down what a graph of this process takes, and takes what it gave.
+    """Where the driver lays down what a graph of this process takes.
 
     Beam copies a step before it runs it, so a step cannot hold these objects, only their number.
     """
@@ -68,111 +79,133 @@ class Desk:
     _numbers = itertools.count()
 
     @classmethod
-    def lay(cls, value: object) -> int:
+    @contextmanager
+    def laid(cls, value: object) -> Iterator[int]:
+        """The number of `value` while the block lasts."""
         number = next(cls._numbers)
         cls._held[number] = value
-        return number
+        try:
+            yield number
+        finally:
+            del cls._held[number]
 
     @classmethod
     def look(cls, number: int) -> Any:
         return cls._held[number]
 
-    @classmethod
-    def take(cls, number: int) -> Any:
-        return cls._held.pop(number)
+
+def tag_slices(
+    slices: Iterable[Slice],
+    context: RunContext,
+    stored: Stored,
+    deliver: Callable[[TaggedSlice], None],
+) -> None:
+    """Deduplicates and tags slices whose messages come in order of (`published_at`, `id`).
+
+    Each is handed to `deliver` when it is whole, in order; slices are drawn as the model asks.
+    """
+    with Desk.laid((slices, stored, _Assembly(deliver))) as given, _pipeline() as pipeline:
+        results = (
+            pipeline
+            | "Slices" >> beam.Create([given])
+            | "Deduplicate" >> beam.ParDo(DeduplicateSlices(context.configuration))
+            | "Tag" >> Tag(context.configuration.tag)
+        )
+        _ = results[TAGGED] | "Tagged" >> beam.ParDo(Collect(given))
+        _ = results[DEAD_LETTERS] | "Failed" >> beam.ParDo(Collect(given))
 
 
-def tag_slice(messages: list[Message], context: SliceContext, stored: Stored) -> TaggedSlice:
-    """Deduplicates and tags a slice whose messages come in order of (`published_at`, `id`)."""
-    given, result = Desk.lay((messages, stored)), Desk.lay(TaggedSlice())
-    try:
-        with _pipeline() as pipeline:
-            results = (
-                pipeline
-                | "Slice" >> beam.Create([given])
-                | "Deduplicate" >> beam.ParDo(DeduplicateSlice(context.configuration, result))
-                | "Tag" >> Tag(context.configuration.tag)
-            )
-            _ = results[TAGGED] | "Tagged" >> beam.ParDo(Collect(result, TAGGED))
-            _ = results[DEAD_LETTERS] | "Failed" >> beam.ParDo(Collect(result, DEAD_LETTERS))
-        done: TaggedSlice = Desk.look(result)
-        done.tagged.sort(key=lambda one: (one.message.published_at, one.message.id))
-        done.dead_letters.sort(key=lambda one: one.id)
-        return done
-    finally:
-        Desk.take(given)
-        Desk.take(result)
-
-
-def watch_slice(
-    part: TaggedSlice,
-    context: SliceContext,
+def watch_slices(
+    slices: Iterable[TaggedSlice],
+    context: RunContext,
     stored: Stored,
     commit: Callable[[SliceResult], None],
-    *,
-    end: bool,
 ) -> None:
-    """Watches a tagged slice and commits all that it gave; `end`: the input ends with it."""
-    given = Desk.lay((part, stored))
-    try:
-        with _pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "Slice" >> beam.Create([given])
-                | "Watch" >> beam.ParDo(WatchSlice(context, end=end))
-                | "Commit" >> beam.Map(lambda result: commit(Desk.take(result)))
-            )
-    finally:
-        Desk.take(given)
+    """Watches tagged slices in order, and hands all that each one gave to `commit`."""
+    with Desk.laid((slices, stored, commit)) as given, _pipeline() as pipeline:
+        _ = (
+            pipeline
+            | "Slices" >> beam.Create([given])
+            | "Watch" >> beam.ParDo(WatchSlices(context))
+        )
 
 
 def _pipeline() -> beam.Pipeline:
     return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
 
 
-class DeduplicateSlice(beam.DoFn):
-    """The first copy of each message, in order; how many were not, and the state, go aside."""
+class _Assembly:
+    """Puts results back into their slices: they come in the order in which the messages went."""
 
-    def __init__(self, configuration: Configuration, result: int) -> None:
+    def __init__(self, deliver: Callable[[TaggedSlice], None]) -> None:
+        self._deliver = deliver
+        self._open: deque[TaggedSlice] = deque()
+
+    def expect(self, part: TaggedSlice) -> None:
+        self._open.append(part)
+        self._hand_over()
+
+    def add(self, record: Tagged | DeadLetter) -> None:
+        part = self._open[0]
+        if isinstance(record, Tagged):
+            part.tagged.append(record)
+        else:
+            part.dead_letters.append(record)
+        part.awaited -= 1
+        if not part.awaited:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        while self._open and not self._open[0].awaited:
+            self._deliver(self._open.popleft())
+
+
+class DeduplicateSlices(beam.DoFn):
+    """The first copy of each message, in order."""
+
+    def __init__(self, configuration: Configuration) -> None:
         self._horizon_hours = configuration.deduplicate.horizon_hours
-        self._result = result
 
     def process(self, given: int) -> Iterator[Message]:
-        messages, stored = Desk.look(given)
+        slices, stored, assembly = Desk.look(given)
         core = Deduplication(self._horizon_hours)
         load_segments(DEDUPLICATION, core, stored)
-        result: TaggedSlice = Desk.look(self._result)
-        for message in messages:
-            if core.step(message.id, micros(message.published_at)):
-                yield message
-            else:
-                result.duplicates += 1
-        result.state = save_segments(DEDUPLICATION, core)
+        for part in slices:
+            fresh = [one for one in part.messages if core.step(one.id, micros(one.published_at))]
+            assembly.expect(
+                TaggedSlice(
+                    number=part.number,
+                    end=part.position + len(part.messages),
+                    last=part.last,
+                    awaited=len(fresh),
+                    duplicates=len(part.messages) - len(fresh),
+                    state=save_segments(DEDUPLICATION, core),
+                )
+            )
+            yield from fresh
 
 
 class Collect(beam.DoFn):
-    """Lays records down in one of the lists of a `TaggedSlice`."""
+    """Hands results to the `_Assembly` on the desk."""
 
-    def __init__(self, result: int, name: str) -> None:
-        self._result = result
-        self._name = name
+    def __init__(self, given: int) -> None:
+        self._given = given
 
     def start_bundle(self) -> None:
-        self._records: list[Any] = getattr(Desk.look(self._result), self._name)
+        _, _, self._assembly = Desk.look(self._given)
 
     def process(self, record: Tagged | DeadLetter) -> None:
-        self._records.append(record)
+        self._assembly.add(record)
 
 
-class WatchSlice(beam.DoFn):
-    """The whole slice in order through the `Watcher`."""
+class WatchSlices(beam.DoFn):
+    """Slice by slice through the `Watcher` and into the commit: order is all, so it is one step."""
 
-    def __init__(self, context: SliceContext, *, end: bool) -> None:
+    def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._end = end
 
-    def process(self, given: int) -> Iterator[int]:
-        part, stored = Desk.look(given)
+    def process(self, given: int) -> None:
+        slices, stored, commit = Desk.look(given)
         context = self._context
         watcher = Watcher(
             context.configuration.novelty,
@@ -181,7 +214,15 @@ class WatchSlice(beam.DoFn):
             model=context.model,
         )
         watcher.load(stored)
-        outcome = watcher.step(part.tagged, end=self._end)
-        state = {**part.state, **watcher.save()}
-        # By its number: Beam would pickle the whole result, only to see how large it is.
-        yield Desk.lay(SliceResult(outcome, part.dead_letters, part.duplicates, state))
+        for part in slices:
+            outcome = watcher.step(part.tagged, end=part.last)
+            commit(
+                SliceResult(
+                    number=part.number,
+                    end=part.end,
+                    outcome=outcome,
+                    dead_letters=part.dead_letters,
+                    duplicates=part.duplicates,
+                    state={**part.state, **watcher.save()},
+                )
+            )

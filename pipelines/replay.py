@@ -7,13 +7,14 @@ not run twice.
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from itertools import islice
 from pathlib import Path
+from queue import Full, Queue
 from typing import Any, Protocol
 
 import msgspec
@@ -29,12 +30,19 @@ from connectors.store.schema import runs
 from pipelines.commit import Committer, dead_letter_rows
 from pipelines.configuration import Configuration
 from pipelines.evidence import AddEvidence
-from pipelines.graph import SliceContext, TaggedSlice, tag_slice, watch_slice
+from pipelines.graph import (
+    RunContext,
+    SliceResult,
+    Stored,
+    TaggedSlice,
+    tag_slices,
+    watch_slices,
+)
 from pipelines.manifest import digest, manifest
 from pipelines.slices import Slice, cut
-from pipelines.state import apply
 
 _SWITCH_SECONDS = 0.0005
+_LOOK_SECONDS = 1.0  # between two looks at whether the thread that watches has failed
 _TOGETHER = 1000  # dead letters written, and records read, between two looks at the progress
 
 
@@ -114,9 +122,8 @@ def replay(
     with Store.open(database) as store:
         run = _Run(
             store=store,
-            database=database,
             run_id=digest(described),
-            context=SliceContext(configuration, configuration.digest(model), model.checksum),
+            context=RunContext(configuration, configuration.digest(model), model.checksum),
             watching=watching or Silent(),
         )
         counters = run.begin(described)
@@ -146,9 +153,8 @@ class _Run:
     """One run in a store: what is done of it, and how it goes on."""
 
     store: Store
-    database: str
     run_id: str
-    context: SliceContext
+    context: RunContext
     watching: Watching
     letters: int = 0
     messages: int = 0
@@ -184,31 +190,41 @@ class _Run:
         done = counters.get("position", 0)
         with sorted_messages(self._readable(streams)) as ordered:
             self.watching.replaying(done, self.messages)
-            parts = cut(
+            slices = cut(
                 islice(ordered, done, None),
                 most_messages=settings.slice_messages,
                 most_characters=settings.slice_characters,
                 number=counters.get("slices", 0),
                 position=done,
             )
-            self._run(parts)
+            self._run(slices)
         self._finish()
 
-    def _run(self, parts: Iterable[Slice]) -> None:
+    def _run(self, slices: Iterable[Slice]) -> None:
         """Tags each slice while the one before it is watched and committed."""
         # The thread that feeds the model waits for the other one as long as this, again and again.
         sys.setswitchinterval(_SWITCH_SECONDS)
-        stored = self._stored()
+        with self.store.transaction() as tx:
+            stored = tx.state(self.run_id)
+        tagged: Queue[TaggedSlice | None] = Queue(maxsize=1)
         with ThreadPoolExecutor(1) as behind:
-            before: Future[None] | None = None
-            for part in parts:
-                tagged = tag_slice(part.messages, self.context, stored)
-                stored = apply(stored, tagged.state)
-                if before is not None:
-                    before.result()
-                before = behind.submit(self._commit, part, tagged)
-            if before is not None:
-                before.result()
+            taken = iter(tagged.get, None)
+            watching = behind.submit(
+                watch_slices, taken, self.context, stored, self._commit(stored)
+            )
+
+            def deliver(part: TaggedSlice | None) -> None:
+                while not watching.done():
+                    with suppress(Full):
+                        tagged.put(part, timeout=_LOOK_SECONDS)
+                        return
+                watching.result()  # raises what ended it
+
+            try:
+                tag_slices(slices, self.context, stored, deliver)
+            finally:
+                deliver(None)
+            watching.result()
 
     def _readable(self, streams: Sequence[MessageStream]) -> Iterator[Message]:
         """The messages of all sources; what is none goes to the dead letters on the way."""
@@ -244,22 +260,21 @@ class _Run:
             tx.upsert("dead_letters", dead_letter_rows(letters, self.run_id, datetime.now(UTC)))
         return []
 
-    def _stored(self) -> dict[str, tuple[int, bytes]]:
-        with self.store.transaction() as tx:
-            return tx.state(self.run_id)
-
-    def _commit(self, part: Slice, tagged: TaggedSlice) -> None:
+    def _commit(self, stored: Stored) -> Callable[[SliceResult], None]:
         configuration = self.context.configuration
         committer = Committer(
-            url=self.database,
-            run_id=self.run_id,
-            alerts=configuration.alerts,
-            enrich=AddEvidence(configuration.tag),
+            self.store,
+            self.run_id,
+            configuration.alerts,
+            AddEvidence(configuration.tag),
+            stored,
         )
-        position = part.position + len(part.messages)
-        commit = partial(committer.commit, part.number, position)
-        watch_slice(tagged, self.context, self._stored(), commit, end=part.last)
-        self.watching.replaying(position, self.messages)
+
+        def commit(result: SliceResult) -> None:
+            committer.commit(result)
+            self.watching.replaying(result.end, self.messages)
+
+        return commit
 
     def _finish(self) -> None:
         run = self.row()

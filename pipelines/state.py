@@ -5,7 +5,7 @@ segments that it changed.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from connectors.errors import ConnectorError
 
@@ -52,9 +52,3 @@ def load_segments(
         if version != SEGMENT_VERSION:
             raise StateError(component, version, SEGMENT_VERSION)
         core.load(int(hour), payload)
-
-
-def apply(stored: Mapping[str, tuple[int, bytes]], changes: Components) -> dict[str, Any]:
-    """The state after `changes`."""
-    merged = {**stored, **changes}
-    return {name: held for name, held in merged.items() if held[1] is not None}
