@@ -88,7 +88,9 @@ class ArtifactConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """`config.json`: all that is needed to serve the weights beside it.
 
     `id2label` has a mapping from index to name for each head; `label_shares` are the shares of the
-    labels in the training data, for comparison with a stream; `checksums` are SHA-256 by file.
+    labels in the training data, for comparison with a stream, as are `mean_confidence` by head and
+    `abstention_share` on texts held out from it (older artifacts do not say); `checksums` are
+    SHA-256 by file.
     """
 
     format: int = FORMAT
@@ -103,6 +105,8 @@ class ArtifactConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     normalisation_version: int
     label_shares: dict[str, dict[str, float]]
     checksums: dict[str, str]
+    mean_confidence: dict[str, float] = {}
+    abstention_share: float | None = None
 
 
 @dataclass(frozen=True)
