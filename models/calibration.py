@@ -1,5 +1,6 @@
-"""Probabilities that mean what they say: temperature scaling and its measure."""
+"""Probabilities that mean what they say: temperature scaling and its measures."""
 
+import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -41,13 +42,54 @@ def expected_calibration_error(
     `probabilities`: (n, classes); `labels`: n indices. 0 for no texts.
     """
     values, right = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if not len(right):
-        return 0.0
-    confidence = values.max(axis=1)
-    hit = values.argmax(axis=1) == right
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(hit[bin_of == b].mean() - confidence[bin_of == b].mean()) * (bin_of == b).mean()
-        for b in np.unique(bin_of)
-    ]
-    return float(sum(gaps))
+    curve = CalibrationCurve(bins)
+    if len(right):
+        curve.add(values.max(axis=1), values.argmax(axis=1) == right)
+    return curve.error()
+
+
+class CalibrationBin(msgspec.Struct, frozen=True):
+    """Texts of confidence in `low`..`high`: their mean confidence and accuracy, None for none."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+class CalibrationCurve:
+    """Confidence and accuracy over equal-width bins, gathered as predictions go by."""
+
+    def __init__(self, bins: int = 15) -> None:
+        self._counts = np.zeros(bins, np.int64)
+        self._confidence = np.zeros(bins)
+        self._hits = np.zeros(bins)
+
+    def add(self, confidence: ArrayLike, hit: ArrayLike) -> None:
+        """The probability of the label chosen, and whether it was right; of one text or many."""
+        values = np.atleast_1d(np.asarray(confidence, np.float64))
+        size = len(self._counts)
+        bin_of = np.minimum((values * size).astype(int), size - 1)
+        np.add.at(self._counts, bin_of, 1)
+        np.add.at(self._confidence, bin_of, values)
+        np.add.at(self._hits, bin_of, np.atleast_1d(np.asarray(hit, np.float64)))
+
+    def error(self) -> float:
+        """The expected calibration error, 0 for no texts."""
+        return float(np.abs(self._hits - self._confidence).sum() / max(1, self._counts.sum()))
+
+    def bins(self) -> tuple[CalibrationBin, ...]:
+        """All bins, the least confident first."""
+        size = len(self._counts)
+        rows = zip(self._counts.tolist(), self._confidence.tolist(), self._hits, strict=True)
+        return tuple(
+            CalibrationBin(
+                low=i / size,
+                high=(i + 1) / size,
+                count=count,
+                confidence=confidence / count if count else None,
+                accuracy=float(hits) / count if count else None,
+            )
+            for i, (count, confidence, hits) in enumerate(rows)
+        )

@@ -138,8 +138,8 @@ def _quality(figures: dict[str, Figures]) -> str:
         [
             name,
             str(f.evaluation.n),
-            f"{f.evaluation.accuracy:.3f} ({_interval(f.accuracy_interval)})",
-            f"{f.evaluation.macro_f1:.3f} ({_interval(f.macro_f1_interval)})",
+            f"{f.evaluation.accuracy:.3f} ({_interval(f.evaluation.accuracy_interval)})",
+            f"{f.evaluation.macro_f1:.3f} ({_interval(f.evaluation.macro_f1_interval)})",
             f"{f.uncalibrated_ece:.3f}",
             f"{f.evaluation.ece:.3f}",
         ]

@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.calibration import expected_calibration_error, fit_temperature, softmax
+from models.calibration import (
+    CalibrationCurve,
+    expected_calibration_error,
+    fit_temperature,
+    softmax,
+)
 
 
 @given(
@@ -42,3 +47,26 @@ def test_calibration_error_by_hand() -> None:
 def test_certain_and_right_has_no_calibration_error() -> None:
     assert expected_calibration_error([[1.0, 0.0], [0.0, 1.0]], [0, 1]) == 0.0
     assert expected_calibration_error(np.empty((0, 3)), []) == 0.0
+
+
+def test_a_calibration_curve_is_the_same_gathered_one_by_one_or_at_once() -> None:
+    chance = np.random.default_rng(2)
+    confidence = [0.0, 1.0, *chance.random(50).tolist()]
+    hits = [False, True, *(chance.random(50) < 0.5).tolist()]
+    once, singly = CalibrationCurve(), CalibrationCurve()
+    once.add(confidence, hits)
+    for value, hit in zip(confidence, hits, strict=True):
+        singly.add(value, hit)
+    assert once.bins() == singly.bins()
+    assert once.error() == singly.error() > 0
+
+
+def test_a_calibration_curve_by_hand() -> None:
+    curve = CalibrationCurve(bins=4)
+    curve.add([0.5, 0.7, 0.99], [True, False, True])
+    empty, _, third, fourth = curve.bins()
+    assert (empty.low, empty.high, empty.count, empty.confidence, empty.accuracy) == (
+        0, 0.25, 0, None, None,
+    )  # fmt: skip
+    assert (third.count, third.confidence, third.accuracy) == (2, pytest.approx(0.6), 0.5)
+    assert (fourth.count, fourth.confidence, fourth.accuracy) == (1, pytest.approx(0.99), 1.0)
