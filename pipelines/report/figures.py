@@ -114,12 +114,12 @@ def mood(buckets: Sequence[Bucket], seconds: int, alerts: Sequence[tuple[datetim
     )
     if alerts:
         data.append(_alert_markers(alerts))
-    layout = _layout(showlegend=True, barmode="stack", bargap=0, height=420)
+    layout = plain_layout(showlegend=True, barmode="stack", bargap=0, height=420)
     layout["xaxis"] |= {"anchor": "y", "type": "date"}
-    layout["yaxis"] |= {"domain": [0, 0.58], "title": _title("messages"), "rangemode": "tozero"}
-    layout["yaxis2"] = _axis(
+    layout["yaxis"] |= {"domain": [0, 0.58], "title": axis_title("messages"), "rangemode": "tozero"}
+    layout["yaxis2"] = axis(
         domain=[0.66, 1],
-        title=_title("net mood"),
+        title=axis_title("net mood"),
         range=[-1.15, 1.15],
         tickvals=[-1, 0, 1],
         ticktext=["−1", "0", "+1"],
@@ -171,7 +171,7 @@ def topics(rows: Mapping[str, Sequence[Bucket]], seconds: int, names: Mapping[st
             "tickfont": {"color": LIGHT["muted"], "size": 11},
         },
     }
-    layout = _layout(margin={"l": 8, "r": 12, "t": 40, "b": 8}, height=90 + 21 * len(ordered))
+    layout = plain_layout(margin={"l": 8, "r": 12, "t": 40, "b": 8}, height=90 + 21 * len(ordered))
     layout["xaxis"] |= {"type": "date", "showgrid": False, "nticks": 6}
     if seconds >= _DAY // 4:
         layout["xaxis"]["tickformat"] = "%-d %b\n%Y"
@@ -214,7 +214,7 @@ def surge(
             "hovertemplate": "%{y:.2~f} expected<extra></extra>",
         },
     ]
-    layout = _layout(showlegend=True, height=250)
+    layout = plain_layout(showlegend=True, height=250)
     layout["xaxis"] |= {"type": "date"}
     layout["yaxis"] |= {"rangemode": "tozero"}
     layout["shapes"] = [
@@ -250,7 +250,7 @@ def earlier_days(days: Sequence[tuple[datetime, float]], now: tuple[datetime, fl
         "textfont": {"color": LIGHT["muted"], "size": 11},
         "cliponaxis": False,
     }
-    layout = _layout(margin={"l": 8, "r": 8, "t": 30, "b": 8}, bargap=0.35, height=250)
+    layout = plain_layout(margin={"l": 8, "r": 8, "t": 30, "b": 8}, bargap=0.35, height=250)
     layout["xaxis"] |= {
         "type": "category",
         "showgrid": False,
@@ -312,7 +312,8 @@ def _line(x: str, color: str, line: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _layout(**extra: Any) -> dict[str, Any]:
+def plain_layout(**extra: Any) -> dict[str, Any]:
+    """The layout that every chart here shares."""
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -331,12 +332,13 @@ def _layout(**extra: Any) -> dict[str, Any]:
         "hovermode": "x unified",
         "hoverlabel": {"bgcolor": LIGHT["card"], "bordercolor": LIGHT["rule"]},
         "dragmode": False,
-        "xaxis": _axis(hoverformat="%-d %b %Y, %H:%M UTC"),
-        "yaxis": _axis(),
+        "xaxis": axis(hoverformat="%-d %b %Y, %H:%M UTC"),
+        "yaxis": axis(),
     } | extra
 
 
-def _axis(**extra: Any) -> dict[str, Any]:
+def axis(**extra: Any) -> dict[str, Any]:
+    """An axis as every chart here has it."""
     return {
         "fixedrange": True,
         "automargin": True,
@@ -349,7 +351,8 @@ def _axis(**extra: Any) -> dict[str, Any]:
     } | extra
 
 
-def _title(text: str) -> dict[str, Any]:
+def axis_title(text: str) -> dict[str, Any]:
+    """The title of an axis, small and quiet."""
     return {"text": text, "font": {"size": 11, "color": LIGHT["muted"]}, "standoff": 6}
 
 

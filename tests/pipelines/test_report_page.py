@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from connectors.store import Store
-from pipelines.report import content, figures, page, queries, write_report
+from pipelines.report import content, document, figures, queries, write_report
 from pipelines.report.queries import Period
 from tests.pipelines.report_rows import (
     CONFIGURATION,
@@ -48,7 +48,7 @@ ADDRESSES = (
 @pytest.fixture(autouse=True)
 def small_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parsing five megabytes in every test would take a minute; the browser gets the real one."""
-    monkeypatch.setattr(page, "get_plotlyjs", lambda: "var Plotly;")
+    monkeypatch.setattr(document, "get_plotlyjs", lambda: "var Plotly;")
 
 
 class Page(HTMLParser):
