@@ -4,8 +4,11 @@ All sums are integers (weights and scores in millionths), so a bucket does not d
 in which its observations came.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 
@@ -234,22 +237,32 @@ def _stats(
 
 
 def roll_up(minutes: Iterable[Minute]) -> list[WindowStats]:
-    """Hours from minutes, by (start, key); an hour is final when all its minutes are."""
-    parts: dict[tuple[datetime, str], list[WindowStats]] = {}
-    sources: dict[tuple[datetime, str], set[str]] = {}
-    for minute in minutes:
-        hour = minute.start.replace(minute=0)
-        for key, stats in minute.stats.items():
-            parts.setdefault((hour, key), []).append(stats)
-            sources.setdefault((hour, key), set()).update(minute.sources[key])
+    """Hours from minutes in order of time, by (start, key); final where all their minutes are."""
     return [
-        _rolled(hour, held, len(sources[hour, key])) for (hour, key), held in sorted(parts.items())
+        _rolled(hour, key, held)
+        for hour, within in groupby(minutes, lambda minute: minute.start.replace(minute=0))
+        for key, held in sorted(_by_key(within).items())
     ]
 
 
-def _rolled(hour: datetime, parts: list[WindowStats], sources: int) -> WindowStats:
-    changed: dict[str, object] = {"start": hour, "seconds": 3600, "sources": sources}
+def _by_key(minutes: Iterable[Minute]) -> dict[str, list[Minute]]:
+    held: defaultdict[str, list[Minute]] = defaultdict(list)
+    for minute in minutes:
+        for key in minute.stats:
+            held[key].append(minute)
+    return held
+
+
+def _rolled(hour: datetime, key: str, minutes: list[Minute]) -> WindowStats:
+    parts = [minute.stats[key] for minute in minutes]
+    changed: dict[str, object] = {"start": hour, "seconds": 3600}
     if len(parts) > 1:  # most keys count in one minute of an hour only
         changed["final"] = all(part.final for part in parts)
-        changed |= {name: sum(getattr(part, name) for part in parts) for name in _COUNTERS}
+        changed["sources"] = len({name for minute in minutes for name in minute.sources[key]})
+        changed |= zip(
+            _COUNTERS, map(sum, zip(*map(_counters_of, parts), strict=True)), strict=True
+        )
     return msgspec.structs.replace(parts[0], **changed)
+
+
+_counters_of = attrgetter(*_COUNTERS)

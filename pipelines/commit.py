@@ -6,6 +6,8 @@ the life of the alerts is a step of this commit: it alone writes alerts and the 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from alerting.spike import Spike
 from alerting.windows import WindowStats
 from connectors.dead_letter import DeadLetter
 from connectors.store import Store, Transaction
+from models.tags import ModelIdentity
 from pipelines.graph import SliceResult
 from pipelines.records import Watched
 
@@ -125,8 +128,12 @@ def tag_rows(watched: Iterable[Watched], now: datetime) -> list[dict[str, Any]]:
 
 
 def _tag_rows(watched: Iterable[Watched], now: datetime) -> Iterator[dict[str, Any]]:
+    identity: ModelIdentity | None = None
+    model: dict[str, Any] = {}
     for one in watched:
         message, tags = one.tagged.message, one.tagged.tags
+        if tags.model is not identity:
+            identity, model = tags.model, msgspec.structs.asdict(tags.model)
         negative, neutral, positive = tags.sentiments
         yield {
             "message_id": message.id,
@@ -142,7 +149,7 @@ def _tag_rows(watched: Iterable[Watched], now: datetime) -> Iterator[dict[str, A
             "listing": one.tagged.listing,
             "story": one.story,
             "repeat": one.repeat,
-            "model": msgspec.structs.asdict(tags.model),
+            "model": model,
             "processed_at": now,
         }
 
@@ -150,8 +157,10 @@ def _tag_rows(watched: Iterable[Watched], now: datetime) -> Iterator[dict[str, A
 def window_rows(windows: Iterable[WindowStats]) -> list[dict[str, Any]]:
     """The frontier of a final bucket is its end: where a replay is cut must not show in a row."""
     return [
-        {**msgspec.structs.asdict(stats), "frontier": stats.start + _SPAN[stats.seconds]}
-        for stats in windows
+        {**msgspec.structs.asdict(stats), "frontier": end}
+        for (start, seconds), held in groupby(windows, attrgetter("start", "seconds"))
+        for end in (start + _SPAN[seconds],)
+        for stats in held
     ]
 
 

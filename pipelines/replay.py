@@ -5,11 +5,12 @@ was killed is found again and goes on behind its last committed slice, and one t
 not run twice.
 """
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -42,6 +43,7 @@ from pipelines.manifest import digest, manifest
 from pipelines.slices import Slice, cut
 
 _SWITCH_SECONDS = 0.0005
+_GARBAGE_THRESHOLD = 50_000
 _LOOK_SECONDS = 1.0  # between two looks at whether the thread that watches has failed
 _TOGETHER = 1000  # dead letters written, and records read, between two looks at the progress
 
@@ -148,6 +150,25 @@ def _describe(path: Path) -> dict[str, Any]:
     return {"name": path.name, "sha256": of_bytes.sha256, "bytes": of_bytes.size}
 
 
+@contextmanager
+def _busy_interpreter() -> Iterator[None]:
+    """Python set for two busy threads and many small records, while the block lasts.
+
+    The thread that feeds the model waits for the other one as long as the switch interval, again
+    and again; and what was imported need not be searched for garbage each time records pile up.
+    """
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+        sys.setswitchinterval(interval)
+
+
 @dataclass
 class _Run:
     """One run in a store: what is done of it, and how it goes on."""
@@ -197,13 +218,12 @@ class _Run:
                 number=counters.get("slices", 0),
                 position=done,
             )
-            self._run(slices)
+            with _busy_interpreter():
+                self._run(slices)
         self._finish()
 
     def _run(self, slices: Iterable[Slice]) -> None:
         """Tags each slice while the one before it is watched and committed."""
-        # The thread that feeds the model waits for the other one as long as this, again and again.
-        sys.setswitchinterval(_SWITCH_SECONDS)
         with self.store.transaction() as tx:
             stored = tx.state(self.run_id)
         tagged: Queue[TaggedSlice | None] = Queue(maxsize=1)

@@ -201,15 +201,17 @@ class SurgeDetector:
                 f"minute {minute.start.isoformat()} is not after the last one: feed them in order"
             )
         self._pass_time(state, at)
-        touched = [
-            (key, stats, self._count(state, key, at, stats, minute))
-            for key, stats in sorted(minute.stats.items())
-        ]
+        touched = []
+        for key, stats in sorted(minute.stats.items()):
+            group = self._group(state, key)
+            touched.append((stats, group, self._count(state, group, at, stats, minute)))
         state.minute = at
-        spikes: list[Spike] = []
-        for key, stats, held in touched:
-            spikes.extend(self._look(state, key, held, stats))
-        return spikes
+        return [
+            spike
+            for stats, group, held in touched
+            if stats.weight_new or stats.weight_repeats_negative
+            for spike in self._look(state, group, held, stats)
+        ]
 
     def _pass_time(self, state: SurgeState, at: int) -> None:
         clock = state.clock
@@ -246,9 +248,9 @@ class SurgeDetector:
     # counting
 
     def _count(
-        self, state: SurgeState, key: str, at: int, stats: WindowStats, minute: Minute
+        self, state: SurgeState, group: Group, at: int, stats: WindowStats, minute: Minute
     ) -> KeyState:
-        group = self._group(state, key)
+        key = stats.key
         held = state.keys.get(key)
         if held is None:
             baseline = Baseline(state.clock.at(at // 60 * 60))
@@ -316,8 +318,10 @@ class SurgeDetector:
 
     # looking
 
-    def _look(self, state: SurgeState, key: str, held: KeyState, stats: WindowStats) -> list[Spike]:
-        group = state.groups[_group_of(key)]
+    def _look(
+        self, state: SurgeState, group: Group, held: KeyState, stats: WindowStats
+    ) -> list[Spike]:
+        key = stats.key
         spikes: list[Spike | None] = []
         if stats.weight_new_negative:
             reading = self._scan(state, held, group, 0)

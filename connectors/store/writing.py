@@ -4,7 +4,7 @@ A row is taken only where it is not older than the stored one, so that whatever 
 or by a worker that should be dead, turns nothing back.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -118,7 +118,7 @@ class _Statement:
         converted: list[Iterable[Any]] = list(columns)
         try:
             for index, process in self._processors:
-                converted[index] = map(process, columns[index])
+                converted[index] = _each(process, columns[index])
             values = list(zip(*converted, strict=True))
         except (ValueError, TypeError, AttributeError) as error:
             raise StoreError(f"a row for {self._table!r} cannot be stored: {error}") from error
@@ -128,6 +128,15 @@ class _Statement:
             else [dict(zip(self._names, row, strict=True)) for row in values]
         )
         return connection.exec_driver_sql(self._sql, parameters).rowcount
+
+
+def _each(process: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
+    """`process` of each value; once for neighbours that are the same object, such as a time."""
+    before = result = None
+    for value in values:
+        if value is not before:
+            before, result = value, process(value)
+        yield result
 
 
 def _insert(table: Table, names: list[str], dialect: Dialect) -> sqlite.Insert | postgresql.Insert:
