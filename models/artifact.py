@@ -90,7 +90,8 @@ class ArtifactConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `id2label` has a mapping from index to name for each head; `label_shares` are the shares of the
     labels in the training data, for comparison with a stream, as are `mean_confidence` by head and
     `abstention_share` on texts held out from it (older artifacts do not say); `checksums` are
-    SHA-256 by file.
+    SHA-256 by file; `marks_entities`: the model answers for the mention that
+    `models.marking.mark` marks.
     """
 
     format: int = FORMAT
@@ -107,6 +108,7 @@ class ArtifactConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     checksums: dict[str, str]
     mean_confidence: dict[str, float] = {}
     abstention_share: float | None = None
+    marks_entities: bool = False
 
 
 @dataclass(frozen=True)

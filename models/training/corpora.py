@@ -1,29 +1,45 @@
-"""The labelled sets of both recipes, read from one data folder, and their split without leaks."""
+"""The sets of both recipes, read from one data folder: labelled texts and texts without labels."""
 
-import ast
 import csv
-import random
-import re
+import gzip
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice
 from pathlib import Path
 
-from datasketch import MinHash, MinHashLSH
-
 from models.errors import ModelError
+from models.marking import mark
 from models.tags import SENTIMENTS, TOPICS
-from models.text import normalise
+from models.training.sentfin import headline
 
+RECIPES = ("open", "research")
 PHRASEBANK = "financial_phrasebank/fpb_train.csv"
+SENTFIN, SENTFIN_ENTITIES = "sentfin", "sentfin-entities"
 UNLABELLED = -1
-SPLITS = {"train": 0.82, "select": 0.06, "calibrate": 0.06, "test": 0.06}
-LARGEST_HELD_OUT_GROUP = 40
-"""Larger groups of near-duplicates train: held out, one template would fill a whole split."""
 
 _SENTIMENT_INDEX = {name: i for i, name in enumerate(SENTIMENTS)}
-_MASKED = re.compile(r"\$[A-Za-z][\w.]*|@\w+|\d[\d,.]*|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Where the texts of a set without labels stand."""
+
+    path: str
+    column: int
+    header_lines: int = 1
+    separator: str = ","
+
+
+_RESEARCH_TEXTS = (
+    _Table("news_headlines_2017_2020/reuters_headlines.csv", 1, header_lines=0),
+    _Table("news_headlines_2017_2020/guardian_headlines.csv", 1, header_lines=0),
+    _Table("news_headlines_2017_2020/cnbc_headlines.csv", 1),
+    _Table("stockemotions/train_stockemo.csv", 5),
+    _Table("wsb_gamestop_2021/wsb_comments_sample.csv", 7),
+    _Table("crypto_news_2021_2022/cryptonews.csv", 5, separator=";"),
+)
 
 
 class TrainingDataError(ModelError):
@@ -32,88 +48,53 @@ class TrainingDataError(ModelError):
 
 @dataclass(frozen=True)
 class Example:
-    """One text with the index of its label for each head, `UNLABELLED` where a head has none."""
+    """One text with the index of its label for each head, `UNLABELLED` where a head has none.
+
+    `weight`: how much it counts in training beside others.
+    """
 
     text: str
     source: str
     sentiment: int = UNLABELLED
     topic: int = UNLABELLED
+    weight: float = 1.0
 
 
 @dataclass
 class Corpus:
-    """Examples in the order of their files, and what had to be left out, by reason."""
+    """Examples in the order of their files, and what had to be left out, by reason.
+
+    `entities`: marked texts, whose sentiment is that of the marked entity.
+    """
 
     examples: list[Example] = field(default_factory=list)
+    entities: list[Example] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
 
 
 def load_corpus(recipe: str, data: Path) -> Corpus:
     """Reads the sets of `recipe` ("open": MIT sets only; "research": with PhraseBank)."""
+    _check(recipe)
     corpus = Corpus()
     corpus.examples += _twitter_sentiment(data / "twitter_financial_news_sentiment/sent_train.csv")
     corpus.examples += _twitter_topic(data / "twitter_financial_news_topic")
     _add_sentfin(corpus, data / "sentfin/SEntFiN.csv")
     if recipe == "research":
         corpus.examples += phrasebank(data)
-    elif recipe != "open":
-        raise TrainingDataError(f"Recipe {recipe!r} is unknown: choose 'open' or 'research'.")
     return corpus
 
 
-def split_corpus(examples: list[Example], seed: int) -> dict[str, list[Example]]:
-    """Cuts every set by the shares of `SPLITS`; a group of near-duplicates stays on one side."""
-    groups = near_duplicate_groups([example.text for example in examples])
-    random.Random(seed).shuffle(groups)
-    sizes: dict[str, int] = defaultdict(int)
-    for example in examples:
-        sizes[example.source] += 1
-    taken: dict[tuple[str, str], int] = defaultdict(int)
-    splits: dict[str, list[Example]] = {name: [] for name in SPLITS}
-    for group in groups:
-        source = examples[group[0]].source
-        name = "train"
-        if len(group) <= LARGEST_HELD_OUT_GROUP:
-            name = min(SPLITS, key=lambda s: taken[s, source] / (SPLITS[s] * sizes[source]))
-        splits[name] += [examples[i] for i in group]
-        for i in group:
-            taken[name, examples[i].source] += 1
-    return splits
+def unlabelled_texts(recipe: str, data: Path) -> list[str]:
+    """Texts without labels that `recipe` may read: StockNet's tweets, for "research" the rest too.
 
-
-def near_duplicate_groups(texts: list[str], threshold: float = 0.6) -> list[list[int]]:
-    """Indices of texts grouped by MinHash over pairs of words, with numbers and tickers masked.
-
-    Grouping is transitive: what is near a member belongs to the group. `threshold` is the Jaccard
-    similarity (Broder 1997).
+    A set that is not in the data folder is passed over.
     """
-    lsh = MinHashLSH(threshold=threshold, num_perm=64)
-    parent = list(range(len(texts)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    seen: dict[str, int] = {}
-    for i, text in enumerate(texts):
-        masked = " ".join(_MASKED.sub(" ", normalise(text)).lower().split())
-        if masked in seen:
-            parent[i] = root(seen[masked])
-            continue
-        seen[masked] = i
-        words = ["", *masked.split(), ""]
-        shingles = {f"{a} {b}".encode() for a, b in pairwise(words)}
-        sketch = MinHash(num_perm=64, seed=1)
-        sketch.update_batch(shingles)
-        for j in lsh.query(sketch):
-            parent[root(j)] = root(i)
-        lsh.insert(i, sketch)
-    members: dict[int, list[int]] = defaultdict(list)
-    for i in range(len(texts)):
-        members[root(i)].append(i)
-    return list(members.values())
+    _check(recipe)
+    texts = list(_tweets(data / "stocknet/stocknet_tweets.jsonl.gz"))
+    if recipe == "research":
+        for table in _RESEARCH_TEXTS:
+            texts += _column(data / table.path, table)
+    return texts
 
 
 def _rows(path: Path, columns: set[str]) -> Iterator[dict[str, str]]:
@@ -156,19 +137,24 @@ def _twitter_topic(folder: Path) -> list[Example]:
 
 
 def _add_sentfin(corpus: Corpus, path: Path) -> None:
-    """Headlines whose entities agree; the rest has no sentiment as a whole."""
+    """Headlines whose entities agree, as texts; every entity of every headline, marked."""
     reasons: dict[str, int] = defaultdict(int)
     for row in _rows(path, {"Title", "Decisions"}):
-        try:
-            labels = set(ast.literal_eval(row["Decisions"]).values())
-        except (SyntaxError, ValueError, AttributeError):
-            reasons["sentfin: decisions do not parse"] += 1
-            continue
-        if len(labels) != 1:
-            reasons["sentfin: entities disagree"] += 1
-            continue
-        label = _label(labels.pop(), _SENTIMENT_INDEX, path)
-        corpus.examples.append(Example(row["Title"], "sentfin", sentiment=label))
+        read = headline(row["Title"], row["Decisions"])
+        labels = {_label(d.label, _SENTIMENT_INDEX, path) for d in read.decisions}
+        if read.repaired:
+            reasons["sentfin: repaired, used for single entities alone"] += 1
+        elif len(labels) > 1:
+            reasons["sentfin: entities disagree, used for single entities alone"] += 1
+        elif labels:
+            corpus.examples.append(Example(read.title, SENTFIN, sentiment=min(labels)))
+        for decision in read.decisions:
+            if not decision.end:
+                reasons["sentfin: entities that the headline does not name"] += 1
+                continue
+            marked = mark(read.title, decision.start, decision.end)
+            label = _SENTIMENT_INDEX[decision.label]
+            corpus.entities.append(Example(marked, SENTFIN_ENTITIES, sentiment=label))
     corpus.left_out |= reasons
 
 
@@ -181,3 +167,23 @@ def phrasebank(data: Path) -> list[Example]:
         )
         for row in _rows(path, {"sentence", "label"})
     ]
+
+
+def _tweets(path: Path) -> Iterator[str]:
+    if path.is_file():
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)["text"]
+
+
+def _column(path: Path, table: _Table) -> list[str]:
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = islice(csv.reader(file, delimiter=table.separator), table.header_lines, None)
+        return [row[table.column] for row in rows if len(row) > table.column]
+
+
+def _check(recipe: str) -> None:
+    if recipe not in RECIPES:
+        raise TrainingDataError(f"Recipe {recipe!r} is unknown: choose 'open' or 'research'.")

@@ -100,13 +100,18 @@ class Network(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """`tokens`: (batch, length) ids; `mask`: the same shape, true where a token stands."""
-        states = self.words(tokens) + self.positions.weight[: tokens.shape[1]]
-        states = self.dropout(self.norm(states))
-        for layer in self.layers:
-            states = layer(states, mask[:, None, None, :])
+        states = self.states(tokens, mask)
         weight = mask.unsqueeze(-1).to(states.dtype)
         pooled = self.dropout((states * weight).sum(1) / weight.sum(1))
         return {name: head(pooled).float() for name, head in self.heads.items()}
+
+    def states(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The last layer's states, (batch, length, width)."""
+        states: Tensor = self.words(tokens) + self.positions.weight[: tokens.shape[1]]
+        states = self.dropout(self.norm(states))
+        for layer in self.layers:
+            states = layer(states, mask[:, None, None, :])
+        return states
 
     def quantised_layers(self) -> dict[str, QuantisedLinear]:
         """The layers that run in int8, by the name of their tensors."""
@@ -119,12 +124,18 @@ class Network(nn.Module):
 
 
 def pretrained(folder: Path, sizes: Architecture) -> Network:
-    """all-MiniLM-L6-v2 from its Hugging Face folder, its first `sizes.layers`; heads are new."""
+    """all-MiniLM-L6-v2 from its Hugging Face folder, its first `sizes.layers`.
+
+    New are the heads, and the words that `sizes.vocabulary` has beyond the encoder's: those begin
+    as the mean word.
+    """
     source = load_file(folder / "model.safetensors")
+    words = source["embeddings.word_embeddings.weight"]
+    added = words.mean(0, keepdim=True).repeat(sizes.vocabulary - len(words), 1)
     network = Network(sizes)
     positions = source["embeddings.position_embeddings.weight"][: sizes.max_tokens]
     state = {
-        "words.weight": source["embeddings.word_embeddings.weight"],
+        "words.weight": torch.cat([words, added + added.std() * torch.randn(added.shape)]),
         "positions.weight": positions + source["embeddings.token_type_embeddings.weight"][0],
         "norm.weight": source["embeddings.LayerNorm.weight"],
         "norm.bias": source["embeddings.LayerNorm.bias"],

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from models.artifact import PADDING, ActivationGrid, Tensors
-from models.training.fitting import Encoded, logits, padded
+from models.training.batching import padded
+from models.training.fitting import Encoded, logits
 from models.training.network import Network
 
 CLIPPED_SHARES = (0.0, 1e-5, 1e-4)
@@ -28,13 +29,13 @@ def set_activation_ranges(
     `select`. Returns that divergence (mean Kullback-Leibler over texts and heads).
     """
     network.imitate_int8(False)
-    exact = logits(network, select, PADDING)
+    exact = logits(network, select)
     values = _inputs(network, calibration)
     network.imitate_int8(True)
     divergences = {}
     for share in CLIPPED_SHARES:
         _set_ranges(network, values, share)
-        divergences[share] = _divergence(exact, logits(network, select, PADDING))
+        divergences[share] = _divergence(exact, logits(network, select))
     best = min(divergences, key=divergences.__getitem__)
     _set_ranges(network, values, best)
     return divergences[best]
@@ -71,7 +72,7 @@ def _watch(network: Network, encoded: list[Encoded], look: Callable[[str, Tensor
         for name, layer in network.quantised_layers().items()
     ]
     for one in encoded:
-        network(*padded([one.tokens], PADDING))
+        network(*padded([one.tokens], PADDING, torch.device("cpu")))
     for handle in handles:
         handle.remove()
 

