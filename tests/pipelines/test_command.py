@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from models.artifact import DEFAULT_ARTIFACT
 from pipelines.command.main import run
 
 
@@ -133,6 +134,33 @@ def test_evaluate_maps_the_labels_of_a_file(foreshock: Any, tmp_path: Path) -> N
     assert answer.json["n"] == 2
     with Path("p.csv").open(encoding="utf-8", newline="") as rows:
         assert len(list(csv.DictReader(rows))) == 2
+
+
+def test_evaluate_slices_compares_and_writes_its_page(foreshock: Any, tmp_path: Path) -> None:
+    path = tmp_path / "labelled.csv"
+    path.write_text(
+        "text,label,source\nProfit falls sharply,negative,a\nProfit rises sharply,neutral,[b]\n",
+        encoding="utf-8",
+    )
+    options = ("--slice-column", "source", "--compare", DEFAULT_ARTIFACT, "--report", "e.html")
+    answer = foreshock("evaluate", path, "--head", "sentiment", *options)
+    assert answer.code == 0, answer.err
+    said = " ".join(answer.out.split())
+    assert "2 texts: accuracy 0.5000" in said
+    assert "source: [b]" in said
+    assert "accuracy +0.0000 (+0.0000 to +0.0000), p 1" in said
+    assert "Measured on: <bdi>labelled.csv" in Path("e.html").read_text(encoding="utf-8")
+    figures = foreshock("evaluate", path, "--head", "sentiment", *options, "--json").json
+    assert figures["comparison"]["mcnemar_p"] == 1
+    assert figures["metrics"]['foreshock_drift_messages{head="sentiment"}'] == 2
+
+
+def test_evaluate_says_where_its_page_cannot_be_written(foreshock: Any, tmp_path: Path) -> None:
+    path = tmp_path / "labelled.csv"
+    path.write_text("text,label\nProfit falls sharply,negative\n", encoding="utf-8")
+    answer = foreshock("evaluate", path, "--head", "sentiment", "--report", "missing/e.html")
+    assert answer.code == 1
+    assert "missing/e.html cannot be written" in " ".join(answer.err.split())
 
 
 def test_detect_writes_a_row_for_each_row_read(foreshock: Any, tmp_path: Path) -> None:
