@@ -84,31 +84,38 @@ class ActivationGrid(msgspec.Struct, frozen=True):
     zero_point: int
 
 
-class ArtifactConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`config.json`: all that is needed to serve the weights beside it.
+class TaggingConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model says of its own answers.
 
-    `id2label` has a mapping from index to name for each head; `label_shares` are the shares of the
-    labels in the training data, for comparison with a stream, as are `mean_confidence` by head and
-    `abstention_share` on texts held out from it (older artifacts do not say); `checksums` are
-    SHA-256 by file; `marks_entities`: the model answers for the mention that
+    `label_shares` are the shares of the labels in the training data, for comparison with a stream,
+    as are `mean_confidence` by head and `abstention_share` on texts held out from it; a model that
+    does not know them leaves them out. `marks_entities`: the model answers for the mention that
     `models.marking.mark` marks.
     """
 
-    format: int = FORMAT
     name: str
     version: str
+    temperatures: dict[str, float]
+    abstention_threshold: float
+    label_shares: dict[str, dict[str, float]]
+    mean_confidence: dict[str, float] = {}
+    abstention_share: float | None = None
+    marks_entities: bool = False
+
+
+class ArtifactConfig(TaggingConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`config.json`: all that is needed to serve the weights beside it.
+
+    `id2label` has a mapping from index to name for each head; `checksums` are SHA-256 by file.
+    """
+
+    format: int = FORMAT
     recipe: str
     architecture: Architecture
     id2label: dict[str, dict[str, str]]
     activations: dict[str, ActivationGrid]
-    temperatures: dict[str, float]
-    abstention_threshold: float
     normalisation_version: int
-    label_shares: dict[str, dict[str, float]]
     checksums: dict[str, str]
-    mean_confidence: dict[str, float] = {}
-    abstention_share: float | None = None
-    marks_entities: bool = False
 
 
 @dataclass(frozen=True)

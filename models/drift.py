@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from scipy.stats import chi2
 
-from models.artifact import ArtifactConfig
+from models.artifact import TaggingConfig
 from models.calibration import Floats
 from models.tags import HEADS, Tags
 
@@ -97,7 +97,7 @@ class Drift(msgspec.Struct, frozen=True):
         return self.labels_moved or self.confidence_moved or self.abstention_moved
 
 
-def reference(config: ArtifactConfig, head: str) -> Reference | None:
+def reference(config: TaggingConfig, head: str) -> Reference | None:
     """What the artifact says of `head`; None where it does not know its training data."""
     shares = config.label_shares.get(head)
     if not shares:

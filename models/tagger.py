@@ -2,29 +2,26 @@
 
 import hashlib
 import threading
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifact import DEFAULT_ARTIFACT, PADDING, load_artifact
-from models.backends.base import Backend, TokenBatch
-from models.backends.openvino import OpenVinoBackend
+from models.artifact import DEFAULT_ARTIFACT, TaggingConfig
+from models.backends.base import Backend
+from models.backends.choice import Device
 from models.calibration import softmax
 from models.errors import ModelError
+from models.serving import Answers, Loading, Model, load_models
 from models.tags import HEADS, SENTIMENTS, TOPICS, ModelIdentity, Tags
 from models.text import normalise
 
-TOKENS_PER_BATCH = 512
-"""As many texts share a batch as fit this many tokens: the states then stay in the CPU's cache."""
-
-TEXTS_PER_ROUND = 1_024
-"""Texts that are tokenised and sorted by length together."""
-
 DECIMALS = 6
-_WITHOUT_WORDS = 2  # tokens that frame every text
+
+T = TypeVar("T")
 
 
 class TaggingError(ModelError):
@@ -32,98 +29,107 @@ class TaggingError(ModelError):
 
 
 class Tagger:
-    """A loaded model. Tags of a text do not depend on what it is tagged with. Thread-safe."""
+    """A loaded model. Tags of a text do not depend on what it is tagged with.
+
+    Thread-safe; two callers keep the engine busy where one would leave it waiting between calls.
+    """
 
     def __init__(
         self,
-        artifact: Path = DEFAULT_ARTIFACT,
+        model: Path = DEFAULT_ARTIFACT,
         *,
+        sentiment_model: Path | None = None,
+        topic_model: Path | None = None,
+        device: Device = "auto",
         threads: int | None = None,
         cache_size: int = 50_000,
         compiled_cache: Path | None = None,
     ) -> None:
-        """Loads and verifies the files in `artifact`; raises `ArtifactError`.
+        """Loads and verifies what is in `model`: an artifact, or a classifier in the Hugging Face
+        layout. A head that another folder is named for, or that `model` lacks, comes from there or
+        from the artifact that ships. Raises `ModelError`s that say which file is wrong and how.
 
         `threads`: None for all cores. `cache_size`: texts whose tags are remembered, 0 for none.
         `compiled_cache`: a folder where the compiled graph is kept for the next start.
         """
-        loaded = load_artifact(artifact)
-        self._tokenizer = loaded.tokenizer
-        self.config = loaded.config
-        self.backend: Backend = OpenVinoBackend(loaded, threads, compiled_cache)
-        self.identity = ModelIdentity(
-            name=loaded.config.name,
-            version=loaded.config.version,
-            checksum=loaded.checksum,
-            numeric_path=self.backend.numeric_path,
-        )
+        named = {"sentiment": sentiment_model, "topic": topic_model}
+        loading = Loading(device, threads, compiled_cache)
+        self.models: dict[str, Model] = load_models(model, named, loading)
+        self.config: TaggingConfig = _joined_config(self.models)
         self.cache_hits = 0
         self.cache_misses = 0
         self._cache: OrderedDict[bytes, Tags] = OrderedDict()
         self._cache_size = cache_size
         self._lock = threading.Lock()
 
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which weights speak, and on which arithmetic: that of a GPU changes with its memory."""
+        models = _distinct(self.models)
+        checksums = [model.checksum for model in models]
+        if len(models) > 1:
+            checksums = [hashlib.sha256(" ".join(checksums).encode()).hexdigest()]
+        return ModelIdentity(
+            name=self.config.name,
+            version=self.config.version,
+            checksum=checksums[0],
+            numeric_path="+".join(dict.fromkeys(m.backend.numeric_path for m in models)),
+        )
+
+    @property
+    def backend(self) -> Backend:
+        """The engine of the sentiment."""
+        return self.models["sentiment"].backend
+
     def tag(self, texts: Sequence[str]) -> list[Tags | TaggingError]:
         """Tags in the order of `texts`; a text that makes the model fail has its error instead."""
-        with self._lock:
-            results: list[Tags | TaggingError] = []
-            for start in range(0, len(texts), TEXTS_PER_ROUND):
-                results += self._tag_round(texts[start : start + TEXTS_PER_ROUND])
-            return results
+        at_once = max(m.backend.texts_per_round for m in _distinct(self.models))
+        results: list[Tags | TaggingError] = []
+        for start in range(0, len(texts), at_once):
+            results += self._tag_round(texts[start : start + at_once])
+        return results
 
     def warm_up(self) -> None:
-        """Runs one batch of every padded length, so that no message waits for code to be made."""
-        with self._lock:
-            lengths = sorted({padded_length(n, self._longest) for n in range(1, self._longest + 1)})
-            rows = (
-                np.ones((max(1, TOKENS_PER_BATCH // length), length), np.int32)
-                for length in lengths
-            )
-            for _ in self.backend.logits(rows):
-                pass
+        """Runs each usual length once, so that no message waits for code to be made."""
+        for model in _distinct(self.models):
+            model.warm_up()
 
     def logits(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """Uncalibrated logits for each head of `models.tags.HEADS`, rows in the order of `texts`.
 
         Past the cache; a failure is raised.
         """
-        with self._lock:
-            return self._logits(self._tokens([normalise(text) for text in texts]))
+        _, answers = self._answers([normalise(text) for text in texts])
+        return [answers[head].logits[head] for head in HEADS]
 
     def probabilities(self, logits: NDArray[np.float32], head: str) -> NDArray[np.float64]:
         """Calibrated probabilities of a head's logits, not rounded."""
         return softmax(logits, self.config.temperatures[head])
 
-    @property
-    def _longest(self) -> int:
-        return self.config.architecture.max_tokens
-
     def _tag_round(self, texts: Sequence[str]) -> list[Tags | TaggingError]:
         normalised = [normalise(text) for text in texts]
         keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in normalised]
-        known: dict[bytes, Tags | TaggingError] = {}
-        fresh: dict[bytes, str] = {}
-        for key, text in zip(keys, normalised, strict=True):
-            if key in fresh or key in known:
-                self.cache_hits += 1
-            elif key in self._cache:
-                self.cache_hits += 1
-                self._cache.move_to_end(key)
-                known[key] = self._cache[key]
-            else:
-                self.cache_misses += 1
-                fresh[key] = text
-        found = self._tag_or_retry(list(fresh.values()))
-        for key, result in zip(fresh, found, strict=True):
-            known[key] = result
-            if isinstance(result, Tags):
-                self._remember(key, result)
-        return [known[key] for key in keys]
+        texts_of = dict(zip(keys, normalised, strict=True))
+        known = self._remembered(texts_of)
+        fresh = [key for key in texts_of if key not in known]
+        found = dict(zip(fresh, self._tag_or_retry([texts_of[key] for key in fresh]), strict=True))
+        self._remember(found, hits=len(keys) - len(fresh))
+        return [known[key] if key in known else found[key] for key in keys]
 
-    def _remember(self, key: bytes, tags: Tags) -> None:
-        self._cache[key] = tags
-        while len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
+    def _remembered(self, keys: Iterable[bytes]) -> dict[bytes, Tags]:
+        with self._lock:
+            known = {key: self._cache[key] for key in keys if key in self._cache}
+            for key in known:
+                self._cache.move_to_end(key)
+            return known
+
+    def _remember(self, found: Mapping[bytes, Tags | TaggingError], hits: int) -> None:
+        with self._lock:
+            self.cache_hits += hits
+            self.cache_misses += len(found)
+            self._cache |= {key: tags for key, tags in found.items() if isinstance(tags, Tags)}
+            while len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
 
     def _tag_or_retry(self, texts: list[str]) -> list[Tags | TaggingError]:
         try:
@@ -131,75 +137,92 @@ class Tagger:
         except Exception as error:  # whatever a library raises, it may cost one text only
             if len(texts) == 1:
                 return [TaggingError(f"The model failed on this text: {error!r}.")]
-            return [result for text in texts for result in self._tag_or_retry([text])]
+            half = len(texts) // 2
+            return self._tag_or_retry(texts[:half]) + self._tag_or_retry(texts[half:])
 
     def _tags(self, texts: list[str]) -> Iterator[Tags]:
-        tokens = self._tokens(texts)
-        rows = zip(*map(self._calibrated, self._logits(tokens), HEADS), strict=True)
-        for ids, (sentiments, topics) in zip(tokens, rows, strict=True):
-            unsure = max(sentiments) < self.config.abstention_threshold
+        identity, answers = self._answers(texts)
+        calibrated = (self._calibrated(answers[head].logits[head], head) for head in HEADS)
+        wordless = answers["sentiment"].wordless.tolist()
+        for empty, sentiments, topics in zip(wordless, *calibrated, strict=True):
+            highest = max(sentiments)
             yield Tags(
-                sentiment=SENTIMENTS[sentiments.index(max(sentiments))],
+                sentiment=SENTIMENTS[sentiments.index(highest)],
                 topic=TOPICS[topics.index(max(topics))],
                 sentiments=sentiments,
                 topics=topics,
-                abstained=unsure or len(ids) <= _WITHOUT_WORDS,
-                model=self.identity,
+                abstained=empty or highest < self.config.abstention_threshold,
+                model=identity,
             )
+
+    def _answers(self, texts: list[str]) -> tuple[ModelIdentity, dict[str, Answers]]:
+        """What each head's model says, and the one identity that all of it was computed under."""
+        while True:
+            identity = self.identity
+            found = {id(model): model.answers(texts) for model in _distinct(self.models)}
+            if self.identity == identity:
+                return identity, {head: found[id(m)] for head, m in self.models.items()}
 
     def _calibrated(self, logits: NDArray[np.float32], head: str) -> list[tuple[float, ...]]:
         rounded = self.probabilities(logits, head).round(DECIMALS)
         return [tuple(row) for row in rounded.tolist()]
 
-    def _tokens(self, texts: list[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
 
-    def _logits(self, tokens: list[list[int]]) -> list[NDArray[np.float32]]:
-        answers = [np.empty((len(tokens), len(labels)), np.float32) for labels in HEADS.values()]
-        parts = list(_batches([padded_length(len(ids), self._longest) for ids in tokens]))
-        batches = (_filled([tokens[i] for i in rows], length) for length, rows in parts)
-        for (_, rows), logits in zip(parts, self.backend.logits(batches), strict=True):
-            for answer, values in zip(answers, logits, strict=True):
-                answer[rows] = values
-        return answers
+def _distinct(models: dict[str, Model]) -> list[Model]:
+    return list({id(model): model for model in models.values()}.values())
 
 
-def padded_length(tokens: int, longest: int) -> int:
-    """The length a text is padded to: a function of the text alone, so that its tags are too."""
-    step = 4 if tokens <= 48 else 16
-    return min(longest, max(8, -(-tokens // step) * step))
+def _joined_config(models: dict[str, Model]) -> TaggingConfig:
+    """Each head's part from its own model; what concerns abstention from the sentiment's."""
+    configs = {head: model.config for head, model in models.items()}
+    sentiment = configs["sentiment"]
+    if len(_distinct(models)) == 1:
+        return sentiment
+    return TaggingConfig(
+        name="+".join(config.name for config in configs.values()),
+        version="+".join(config.version for config in configs.values()),
+        temperatures={head: config.temperatures[head] for head, config in configs.items()},
+        abstention_threshold=sentiment.abstention_threshold,
+        label_shares=_of_each(configs, lambda config: config.label_shares),
+        mean_confidence=_of_each(configs, lambda config: config.mean_confidence),
+        abstention_share=sentiment.abstention_share,
+        marks_entities=sentiment.marks_entities,
+    )
 
 
-def _batches(lengths: list[int]) -> Iterator[tuple[int, list[int]]]:
-    """Rows of equal padded length, `TOKENS_PER_BATCH` at most or a single one."""
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for row, length in enumerate(lengths):
-        by_length[length].append(row)
-    for length, rows in sorted(by_length.items()):
-        size = max(1, TOKENS_PER_BATCH // length)
-        for start in range(0, len(rows), size):
-            yield length, rows[start : start + size]
+def _of_each(
+    configs: dict[str, TaggingConfig], field: Callable[[TaggingConfig], dict[str, T]]
+) -> dict[str, T]:
+    return {head: field(c)[head] for head, c in configs.items() if head in field(c)}
 
 
-def _filled(sequences: list[list[int]], length: int) -> TokenBatch:
-    batch = np.full((len(sequences), length), PADDING, np.int32)
-    for row, ids in zip(batch, sequences, strict=True):
-        row[: len(ids)] = ids
-    return batch
-
-
-_loaded: dict[Path, Tagger] = {}
+_loaded: dict[tuple[Path | str | None, ...], Tagger] = {}
 _loading = threading.Lock()
 
 
 def load_tagger(
-    artifact: Path = DEFAULT_ARTIFACT, *, threads: int | None = None, cache_size: int = 50_000
+    model: Path = DEFAULT_ARTIFACT,
+    *,
+    sentiment_model: Path | None = None,
+    topic_model: Path | None = None,
+    device: Device = "auto",
+    threads: int | None = None,
+    cache_size: int = 50_000,
 ) -> Tagger:
-    """The process's one `Tagger` for these files, loaded and warm; options count at first call."""
-    path = artifact.resolve()
+    """The process's one `Tagger` for these files and device, loaded and warm; `threads` and
+    `cache_size` count at the first call."""
+    paths = (path and path.resolve() for path in (model, sentiment_model, topic_model))
+    key = (*paths, device)
     with _loading:
-        if path not in _loaded:
-            tagger = Tagger(path, threads=threads, cache_size=cache_size)
+        if key not in _loaded:
+            tagger = Tagger(
+                model,
+                sentiment_model=sentiment_model,
+                topic_model=topic_model,
+                device=device,
+                threads=threads,
+                cache_size=cache_size,
+            )
             tagger.warm_up()
-            _loaded[path] = tagger
-        return _loaded[path]
+            _loaded[key] = tagger
+        return _loaded[key]

@@ -1,4 +1,4 @@
-"""The CPU back end: the graph is built from the artifact's tensors and runs in static int8."""
+"""The CPU back end: OpenVINO; the artifact's graph in static int8 is built here."""
 
 import os
 import platform
@@ -19,12 +19,22 @@ Node = Any  # the types of OpenVINO's nodes are not declared
 
 
 class OpenVinoBackend:
-    """Static int8 on OpenVINO; see `models.backends.base.Backend` for the contract."""
+    """Any graph on OpenVINO; see `models.backends.base.Backend` for the contract."""
+
+    tokens_per_batch = 512
+    """The states then stay in the CPU's cache."""
+
+    texts_per_round = 1_024
 
     def __init__(
-        self, artifact: Artifact, threads: int | None = None, compiled_cache: Path | None = None
+        self,
+        graph: openvino.Model,
+        precision: str,
+        threads: int | None = None,
+        compiled_cache: Path | None = None,
     ) -> None:
-        """`threads`: None for all cores. `compiled_cache`: folder that keeps the compiled graph."""
+        """`graph`: token ids (texts, length), int32 -> logits for each head. `threads`: None for
+        all cores. `compiled_cache`: folder that keeps the compiled graph."""
         core = openvino.Core()
         # A batch for each core beats one batch on all of them: no core waits for another.
         streams = threads or os.cpu_count() or 1
@@ -36,11 +46,11 @@ class OpenVinoBackend:
         }
         if compiled_cache is not None:
             options["CACHE_DIR"] = str(compiled_cache)
-        self._compiled = core.compile_model(_Graph(artifact).model(), "CPU", options)
+        self._compiled = core.compile_model(graph, "CPU", options)
         # Enough that no core runs dry while another thread of Python keeps us from refilling.
         self._in_flight = 4 * streams
         version = ".".join(openvino.__version__.split("-")[0].split(".")[:2])
-        self.numeric_path = f"openvino-{version}/int8/{_instruction_set()}"
+        self.numeric_path = f"openvino-{version}/{precision}/{instruction_set()}"
 
     def logits(self, batches: Iterable[TokenBatch]) -> Iterator[Logits]:
         """Logits of each batch, in order; the next batch is drawn while earlier ones compute."""
@@ -59,8 +69,12 @@ class OpenVinoBackend:
 
 def _finished(request: Any) -> Logits:
     request.wait()
-    sentiment, topic = (request.get_output_tensor(i).data.copy() for i in range(len(HEADS)))
-    return sentiment, topic
+    return tuple(tensor.data.copy() for tensor in request.output_tensors)
+
+
+def artifact_graph(artifact: Artifact) -> openvino.Model:
+    """The artifact's network in static int8; it needs no file beside the artifact."""
+    return _Graph(artifact).model()
 
 
 class _Graph:
@@ -141,7 +155,7 @@ def _on_grid(states: Node, grid: ActivationGrid) -> Node:
     return ops.fake_quantize(states, low, high, low, high, 256)
 
 
-def _instruction_set() -> str:
+def instruction_set() -> str:
     """The widest int8 instructions of this processor, as far as the system tells."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())

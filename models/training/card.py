@@ -75,6 +75,7 @@ class Measured:
 def model_card(tagger: Tagger, measured: Measured) -> str:
     """Measures the test split through `tagger` and writes everything down."""
     config, test = tagger.config, measured.splits["test"]
+    assert isinstance(config, ArtifactConfig)
     of_source = {
         source: measure([e for e in test if e.source == source], head, tagger)
         for source, (_, _, head) in SOURCES.items()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from models.artifact import ArtifactError, load_artifact
 from models.backends.base import Logits, TokenBatch
-from models.tagger import Tagger, TaggingError, load_tagger, padded_length
+from models.serving import padded_length
+from models.tagger import Tagger, TaggingError, load_tagger
 from models.tags import SENTIMENTS, TOPICS, Tags
 
 HEADLINES = [
@@ -132,6 +133,8 @@ class FailingBackend:
     def __init__(self, tagger: Tagger, token: int) -> None:
         self.real, self.token = tagger.backend, token
         self.numeric_path = self.real.numeric_path
+        self.tokens_per_batch = self.real.tokens_per_batch
+        self.texts_per_round = self.real.texts_per_round
 
     def logits(self, batches: Iterable[TokenBatch]) -> Iterator[Logits]:
         for batch in batches:
@@ -145,7 +148,7 @@ def test_a_text_that_makes_the_model_fail_costs_only_itself() -> None:
     expected = tagged(tagger, HEADLINES[1:])
     bad = load_artifact().tokenizer.encode("plunge").ids[1]
     failing = Tagger(cache_size=100)
-    failing.backend = FailingBackend(failing, bad)
+    failing.models["sentiment"].backend = FailingBackend(failing, bad)
     first, *others = failing.tag(HEADLINES)
     assert isinstance(first, TaggingError)
     assert "out of order" in str(first)
@@ -154,9 +157,10 @@ def test_a_text_that_makes_the_model_fail_costs_only_itself() -> None:
 
 def test_a_failure_is_not_cached() -> None:
     tagger = Tagger()
-    real, tagger.backend = tagger.backend, FailingBackend(tagger, 101)
+    model = tagger.models["sentiment"]
+    real, model.backend = model.backend, FailingBackend(tagger, 101)
     assert isinstance(tagger.tag(["oil"])[0], TaggingError)
-    tagger.backend = real
+    model.backend = real
     assert isinstance(tagger.tag(["oil"])[0], Tags)
 
 
