@@ -27,7 +27,10 @@ State = dict[str, Tensor]
 
 
 class Course:
-    """One training by a plan; what each stage reached on the select split is in `ablation`."""
+    """One training by a plan; what each stage reached on the select split is in `ablation`.
+
+    `seconds`: how long its stages learned, those of earlier runs in it.
+    """
 
     def __init__(
         self, network: Network, material: Material, tokenizer: Tokenizer, plan: Plan, work: Path
@@ -37,6 +40,7 @@ class Course:
         self.train = encode(material.train, tokenizer)
         self.select = encode(material.select, tokenizer)
         self.ablation: list[AblationStep] = []
+        self.seconds = 0.0
         self._work = work
         self._chain = hashlib.sha256(repr((plan.encoder, plan.seed)).encode())
         for part in (material.train, material.select, material.unlabelled):
@@ -73,7 +77,7 @@ class Course:
         self.network.load_state_dict(start)
 
     def _hidden_words(self, plan: Masking) -> None:
-        train_on_hidden_words(
+        outcome = train_on_hidden_words(
             self.network,
             self.material.training_texts + self.material.sample(plan.unlabelled),
             [str(e.text) for e in self.material.splits["select"]],
@@ -82,6 +86,7 @@ class Course:
             self._folder("hidden-words", plan),
             self.plan.seed,
         )
+        self.seconds += outcome.seconds
         self._chain.update(repr(plan).encode())
 
     def _teach(self) -> None:
@@ -140,7 +145,9 @@ class Course:
     def _tuned(self, name: str, train: list[Encoded], plan: Tuning, seed: int) -> Scores:
         folder = self._folder(name, plan)
         seed += 1_000 * self.plan.seed
-        return fit(self.network, train, self.select, self.tokenizer, plan, folder, seed)
+        outcome = fit(self.network, train, self.select, self.tokenizer, plan, folder, seed)
+        self.seconds += outcome.seconds
+        return outcome.scores
 
     def _folder(self, name: str, settings: object) -> Path:
         """A stage's own folder: other settings or other data have another."""

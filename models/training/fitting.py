@@ -14,7 +14,7 @@ from models.tags import HEADS
 from models.text import normalise
 from models.training.batching import batches_of, padded
 from models.training.corpora import UNLABELLED, Example
-from models.training.learning import Scores, device, layered_rates, learn
+from models.training.learning import Outcome, Scores, device, layered_rates, learn
 from models.training.masking import FIRST_WORD, LAST_WORD, mask_token
 from models.training.network import Network
 from models.training.recipes import Distilling, Tuning
@@ -84,7 +84,7 @@ def fit(
     plan: Tuning,
     folder: Path,
     seed: int,
-) -> Scores:
+) -> Outcome:
     """Tunes `network` in place; see `models.training.learning.learn` for how it ends and resumes.
 
     The scores are the accuracies for each source of labels in `select`.

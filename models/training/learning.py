@@ -5,11 +5,13 @@ broken off and one that was not end with the same weights.
 """
 
 import csv
+import json
 import math
 import random
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,6 +25,13 @@ _AVERAGED_EVERY = 4
 
 Batch = TypeVar("Batch")
 Scores = dict[str, float]
+
+
+class Outcome(NamedTuple):
+    """What a stage reached in its best epoch, and how long it computed in all its runs."""
+
+    scores: Scores
+    seconds: float
 
 
 def device() -> torch.device:
@@ -39,19 +48,19 @@ def learn(
     score: Callable[[], Scores],
     folder: Path,
     seed: int,
-) -> Scores:
+) -> Outcome:
     """Trains `network` in place and leaves it with the averaged weights of its best epoch.
 
     `rates` are parameter groups with their highest rates. `batches` makes those of an epoch, as
     many each time, with all its chance from what it is given. `score` measures the network as it
     stands; the mean of its values decides. `folder` holds the checkpoint, `log.csv` (a line for an
-    epoch) and TensorBoard's files; a run that ended is not repeated. Returns the best scores.
+    epoch) and TensorBoard's files; a run that ended is not repeated.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.to(device())
     run = _Run(network, stage, rates, folder)
     if run.finished():
-        return run.best
+        return Outcome(run.best, run.seconds)
     per_epoch = len(batches(random.Random(seed)))
     total = stage.epochs * per_epoch
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -70,7 +79,7 @@ def learn(
             for name, value in run.history[-1].items():
                 board.add_scalar(name, value, run.steps)
     run.finish()
-    return run.best
+    return Outcome(run.best, run.seconds)
 
 
 def layered_rates(
@@ -103,6 +112,7 @@ class _Run:
         self.highest = [group["lr"] for group in self.optimiser.param_groups]
         self.average = {k: v.clone() for k, v in network.state_dict().items()}
         self.steps, self.waited, self.loss = 0, 0, 0.0
+        self.seconds, self._since = 0.0, time.monotonic()
         self.best: Scores = {}
         self.history: list[Scores] = []
 
@@ -142,6 +152,8 @@ class _Run:
         self.save()
 
     def save(self) -> None:
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
         _save(
             {
                 "network": self.network.state_dict(),
@@ -156,16 +168,18 @@ class _Run:
         """Leaves the network with the best weights, and they alone in the folder."""
         weights = torch.load(self.folder / "best.pt", weights_only=True)
         self.network.load_state_dict(weights)
-        _save({"weights": weights, "best": self.best}, self.folder / "finished.pt")
-        for name in ("best.pt", "checkpoint.pt"):
-            (self.folder / name).unlink(missing_ok=True)
+        summary = json.dumps({"best": self.best, "seconds": self.seconds})
+        (self.folder / "summary.json").write_text(summary)
+        (self.folder / "best.pt").replace(self.folder / "finished.pt")
+        (self.folder / "checkpoint.pt").unlink()
 
     def finished(self) -> bool:
         """Takes up what the folder holds; whether nothing is left to be done."""
         if (self.folder / "finished.pt").exists():
-            state = torch.load(self.folder / "finished.pt", weights_only=True)
-            self.network.load_state_dict(state["weights"])
-            self.best = state["best"]
+            weights = torch.load(self.folder / "finished.pt", weights_only=True)
+            self.network.load_state_dict(weights)
+            summary = json.loads((self.folder / "summary.json").read_text())
+            self.best, self.seconds = summary["best"], summary["seconds"]
             return True
         if (self.folder / "checkpoint.pt").exists():
             state = torch.load(
@@ -179,7 +193,7 @@ class _Run:
         return False
 
 
-_COUNTERS = ("steps", "waited", "loss", "best", "history")
+_COUNTERS = ("steps", "waited", "loss", "best", "history", "seconds")
 
 
 def _mean(scores: Scores) -> float:

@@ -11,7 +11,7 @@ from models.artifact import PADDING
 from models.text import normalise
 from models.training.batching import batches_of, padded
 from models.training.corpora import TrainingDataError
-from models.training.learning import Scores, device, layered_rates, learn
+from models.training.learning import Outcome, device, layered_rates, learn
 from models.training.network import Network
 from models.training.recipes import Masking
 
@@ -31,7 +31,7 @@ def train_on_hidden_words(
     plan: Masking,
     folder: Path,
     seed: int,
-) -> Scores:
+) -> Outcome:
     """Trains the encoder of `network` in place; its heads stay as they are.
 
     15 % of the words are guessed, most of them hidden, some replaced (Devlin et al. 2019). The

@@ -5,13 +5,14 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
+import numpy as np
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from models.artifact import CONFIG, TOKENIZER, WEIGHTS, ArtifactConfig
 from models.calibration import fit_temperature
 from models.tagger import Tagger
-from models.tags import HEADS
+from models.tags import HEADS, Tags
 from models.text import NORMALISATION_VERSION
 from models.training.corpora import UNLABELLED, Example
 from models.training.material import Material
@@ -53,9 +54,27 @@ def pack(
         },
     )
     _write_config(folder, draft)
-    temperatures = _temperatures(Tagger(folder), material.splits["calibrate"])
-    _write_config(folder, msgspec.structs.replace(draft, temperatures=temperatures))
+    held_back = material.splits["calibrate"]
+    temperatures = _temperatures(Tagger(folder), held_back)
+    calibrated = msgspec.structs.replace(draft, temperatures=temperatures)
+    _write_config(folder, calibrated)
+    _write_config(folder, _with_usual_answers(calibrated, Tagger(folder), held_back))
     return Tagger(folder)
+
+
+def _with_usual_answers(
+    config: ArtifactConfig, tagger: Tagger, examples: list[Example]
+) -> ArtifactConfig:
+    """How sure the model is, and how often it abstains, on texts like those it learned."""
+    tags = [t for t in tagger.tag([e.text for e in examples]) if isinstance(t, Tags)]
+    chances = {"sentiment": [t.sentiments for t in tags], "topic": [t.topics for t in tags]}
+    return msgspec.structs.replace(
+        config,
+        mean_confidence={
+            head: round(float(np.max(rows, axis=1).mean()), 4) for head, rows in chances.items()
+        },
+        abstention_share=round(sum(t.abstained for t in tags) / len(tags), 4),
+    )
 
 
 def _write_config(folder: Path, config: ArtifactConfig) -> None:

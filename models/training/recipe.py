@@ -9,14 +9,16 @@ from tokenizers import AddedToken, Tokenizer
 
 from models.artifact import CARD, Architecture
 from models.text import MARK_END, MARK_START
-from models.training.card import Measured, model_card
+from models.training.card import Measured, Training, model_card
 from models.training.corpora import PHRASEBANK, Example, TrainingDataError, phrasebank
 from models.training.course import Course
 from models.training.fitting import encode, logits
+from models.training.learning import device
 from models.training.material import prepare
 from models.training.network import pretrained
 from models.training.packing import pack
 from models.training.recipes import Plan, recipe_plan
+from models.training.whose import entity_figures
 
 
 def train(
@@ -51,9 +53,17 @@ def train(
         out_of_domain=_out_of_domain(recipe, data),
         exact={head: values.numpy() for head, values in exact.items()},
         ablation=course.ablation,
+        entities=entity_figures(material.entities["test"], tagger),
+        training=Training(course.seconds / 3600, _machine()),
     )
     (folder / CARD).write_text(model_card(tagger, measured), encoding="utf-8")
     return folder
+
+
+def _machine() -> str:
+    if device().type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} cores without a GPU"
 
 
 def _out_of_domain(recipe: str, data: Path) -> list[Example]:

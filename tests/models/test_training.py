@@ -32,6 +32,8 @@ from models.training.recipes import (
     recipe_plan,
     write_plan,
 )
+from models.training.searching import search
+from models.training.whose import entity_figures
 
 SLICE = Path(__file__).parents[1] / "data" / "training"
 VOCABULARY = 30_524
@@ -87,6 +89,28 @@ def test_an_artifact_that_learned_marks_sees_them_and_nobody_can_forge_them(trai
     assert of_apple != of_text
     assert of_apple != of_samsung
     assert forged == of_text
+
+
+def test_an_artifact_says_what_is_usual_for_it(trained: Path) -> None:
+    config = Tagger(trained).config
+    assert set(config.mean_confidence) == set(HEADS)
+    assert config.abstention_share is not None
+
+
+def test_mentions_are_measured_where_the_labels_of_a_text_conflict(trained: Path) -> None:
+    tagger = Tagger(trained)
+    text, agreeing = "Apple gains as Samsung slips", "Apple and Samsung gain"
+    marked = [
+        Example(mark(text, 0, 5), "x", sentiment=2),
+        Example(mark(text, 15, 22), "x", sentiment=0),
+        Example(mark(agreeing, 0, 5), "x", sentiment=2),
+    ]
+    figures = entity_figures(marked, tagger)
+    assert figures is not None
+    assert (figures.texts, figures.mentions) == (1, 2)
+    assert figures.text_accuracy <= 0.5
+    assert figures.text_interval == (figures.text_accuracy, figures.text_accuracy)
+    assert entity_figures(marked[2:], tagger) is None
 
 
 def test_the_tokenizer_of_an_artifact_has_one_token_for_each_mark(trained: Path) -> None:
@@ -164,7 +188,7 @@ def test_training_ends_when_it_stops_to_gain(tmp_path: Path) -> None:
     network = torch.nn.Linear(2, 1)
     stage = Tuning(epochs=50, rate=1e-3, patience=2)
     scores = iter([0.5, 0.6, 0.6, 0.4, 0.9])
-    best = learning.learn(
+    outcome = learning.learn(
         network,
         stage,
         [{"params": list(network.parameters()), "lr": 1e-3}],
@@ -174,7 +198,7 @@ def test_training_ends_when_it_stops_to_gain(tmp_path: Path) -> None:
         tmp_path,
         seed=1,
     )
-    assert best == {"accuracy": 0.6}
+    assert outcome.scores == {"accuracy": 0.6}
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 4
 
 
@@ -204,6 +228,17 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_a_vocabulary_without_the_marks_is_refused() -> None:
     with pytest.raises(TrainingDataError, match=r"set encoder\.vocabulary"):
         base_tokenizer(Architecture())
+
+
+def test_a_search_writes_the_best_numbers_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    plan = changed(PLAN, "tuning.steps_per_epoch", 1)
+    path = search("open", SLICE, tmp_path, 1, plan)
+    first = read_plan(path)
+    assert first.tuning.rate != plan.tuning.rate
+    assert first.rounding == plan.rounding
+    stages = set(tmp_path.glob("work/*"))
+    assert read_plan(search("open", SLICE, tmp_path, 1, plan)) == first
+    assert set(tmp_path.glob("work/*")) == stages
 
 
 class _KilledError(Exception):
