@@ -166,7 +166,7 @@ class _Run:
 
     def finish(self) -> None:
         """Leaves the network with the best weights, and they alone in the folder."""
-        weights = torch.load(self.folder / "best.pt", weights_only=True)
+        weights = _loaded(self.folder / "best.pt")
         self.network.load_state_dict(weights)
         summary = json.dumps({"best": self.best, "seconds": self.seconds})
         (self.folder / "summary.json").write_text(summary)
@@ -176,15 +176,13 @@ class _Run:
     def finished(self) -> bool:
         """Takes up what the folder holds; whether nothing is left to be done."""
         if (self.folder / "finished.pt").exists():
-            weights = torch.load(self.folder / "finished.pt", weights_only=True)
+            weights = _loaded(self.folder / "finished.pt")
             self.network.load_state_dict(weights)
             summary = json.loads((self.folder / "summary.json").read_text())
             self.best, self.seconds = summary["best"], summary["seconds"]
             return True
         if (self.folder / "checkpoint.pt").exists():
-            state = torch.load(
-                self.folder / "checkpoint.pt", weights_only=True, map_location=device()
-            )
+            state = _loaded(self.folder / "checkpoint.pt")
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.average = state["average"]
@@ -198,6 +196,12 @@ _COUNTERS = ("steps", "waited", "loss", "best", "history", "seconds")
 
 def _mean(scores: Scores) -> float:
     return sum(scores.values()) / len(scores)
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    """From whichever device it was saved on."""
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location=device())
+    return state
 
 
 def _save(state: object, path: Path) -> None:

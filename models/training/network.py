@@ -23,7 +23,8 @@ class QuantisedLinear(nn.Linear):
         super().__init__(inputs, outputs)
         self.quantising = False
         self.low, self.high = 0.0, 1.0
-        self.smoothing: Tensor | None = None
+        self.smoothing: Tensor | None
+        self.register_buffer("smoothing", None, persistent=False)
 
     def smooth(self, channels: Tensor) -> None:
         """Divides the input by `channels` from now on; the weights make up for it."""

@@ -202,7 +202,7 @@ def test_training_ends_when_it_stops_to_gain(tmp_path: Path) -> None:
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 4
 
 
-@pytest.mark.parametrize("name", ["open", "research", "small"])
+@pytest.mark.parametrize("name", ["open", "research", "small", "long"])
 def test_the_recipes_that_ship_can_be_read(name: str) -> None:
     assert recipe_plan(name).encoder.vocabulary == VOCABULARY
 
