@@ -41,8 +41,8 @@ class Material:
 
     @property
     def training_texts(self) -> list[str]:
-        """The labelled texts that train, without labels and marks, each once."""
-        return list(dict.fromkeys(str(e.text) for e in self.train))
+        """The labelled texts that train, normalised, without labels and marks, each once."""
+        return list(dict.fromkeys(_plain(e) for e in self.train))
 
     def sample(self, count: int) -> list[str]:
         """`count` of the unlabelled texts, or as many as there are, spread evenly."""

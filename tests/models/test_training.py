@@ -14,6 +14,7 @@ from models.artifact import Architecture, Artifact, load_artifact
 from models.marking import mark
 from models.tagger import Tagger
 from models.tags import HEADS, Tags
+from models.text import MARKS, normalise
 from models.training import learning
 from models.training.corpora import Example, TrainingDataError
 from models.training.course import Course
@@ -178,10 +179,23 @@ def test_each_stage_says_what_it_reached(material: Material, tmp_path: Path) -> 
 
 
 def test_no_stage_reads_a_text_held_back(material: Material, tmp_path: Path) -> None:
-    secret = {str(e.text) for name in ("calibrate", "test") for e in material.splits[name]}
+    held_back = [
+        normalise(str(e.text))
+        for name in ("calibrate", "test")
+        for e in material.splits[name] + material.entities[name]
+    ]
     course = _course(material, tmp_path)
-    read = {str(e.example.text) for e in course.train}
-    assert not secret & read.union(material.sample(100), material.training_texts)
+    labelled = [normalise(str(e.example.text)) for e in course.train]
+    unlabelled = [normalise(text) for text in material.sample(100)]
+    assert not set(held_back) & {*labelled, *unlabelled, *material.training_texts}
+
+
+def test_a_headline_is_guessed_from_once_however_many_entities_it_names(
+    material: Material,
+) -> None:
+    texts = material.training_texts
+    assert len(texts) == len({text.lower() for text in texts})
+    assert not any(MARKS.search(text) for text in texts)
 
 
 def test_training_ends_when_it_stops_to_gain(tmp_path: Path) -> None:
