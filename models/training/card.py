@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifact import ArtifactConfig
+from models.behaviour import PassRate, pass_rates
 from models.calibration import softmax
+from models.deletion import deletion_test
 from models.evaluation import Evaluation
+from models.evaluation.slicing import SLICES
 from models.tagger import Tagger
 from models.tags import HEADS, Tags
-from models.training.corpora import Example
+from models.training.corpora import UNLABELLED, Example
 from models.training.measuring import Figures, measure
 
 SOURCES = {
@@ -22,6 +25,14 @@ SOURCES = {
     "phrasebank": ("Financial PhraseBank 1.0", "CC BY-NC-SA 3.0", "sentiment"),
     "tfn-topic": ("Twitter Financial News, topic", "MIT", "topic"),
 }
+
+
+DELETION_TEXTS = 300
+"""Texts of each head on which the deletion test is made: each is read some forty times."""
+
+
+WEAK = 0.6
+"""A group of behaviour tests that is passed by a smaller share is named among the limits."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +71,15 @@ class Training:
 class Measured:
     """What the card is made from. `exact`: logits in full precision of the test split, by head.
 
-    What was not measured is left empty, and its section out.
+    `unlabelled`: texts without labels that the encoder read. What was not measured is left empty,
+    and its section out.
     """
 
     splits: dict[str, list[Example]]
     left_out: dict[str, int]
     out_of_domain: list[Example]
     exact: dict[str, NDArray[np.float32]]
+    unlabelled: int = 0
     ablation: list[AblationStep] = field(default_factory=list)
     entities: EntityFigures | None = None
     training: Training | None = None
@@ -81,6 +94,8 @@ def model_card(tagger: Tagger, measured: Measured) -> str:
         for source, (_, _, head) in SOURCES.items()
         if any(e.source == source for e in test)
     }
+    of_head = {head: measure(test, head, tagger) for head in HEADS}
+    rates = pass_rates(tagger)
     parts = [
         _introduction(config, tagger),
         _data(measured),
@@ -91,11 +106,23 @@ def model_card(tagger: Tagger, measured: Measured) -> str:
         name = f"{SOURCES['phrasebank'][0]} (never trained on)"
         figures = measure(measured.out_of_domain, "sentiment", tagger)
         parts += ["### Out of its domain\n", _quality({name: figures})]
-    parts.append("## Calibration\n\n" + _calibration(config, test, tagger))
-    parts.append("## int8 against full precision\n\n" + _rounding(measured, tagger))
+    if measured.entities:
+        parts.append(_entities(measured.entities))
+    parts += [
+        _slices(of_head),
+        _calibration(config, of_head, test, tagger),
+        _behaviour(rates),
+        _deletion(test, tagger),
+        _rounding(measured, tagger),
+    ]
+    if measured.ablation:
+        parts.append(_ablation(measured.ablation))
+    if measured.training:
+        parts.append(
+            f"## Training\n\n{measured.training.hours:.1f} hours on {measured.training.machine}.\n"
+        )
     parts += [_by_class(SOURCES[source][0], f.evaluation) for source, f in of_source.items()]
-    parts += _of_training(measured)
-    parts.append(_limits(config))
+    parts.append(_limits(config, rates))
     return "\n".join(parts)
 
 
@@ -123,6 +150,7 @@ def _data(measured: Measured) -> str:
         if any(counts):
             rows.append([title, licence, head, *map(str, counts)])
     left_out = "; ".join(f"{reason}: {n}" for reason, n in measured.left_out.items())
+    read = f"{measured.unlabelled:,} texts without labels were read with words hidden.\n"
     return f"""## Data
 
 {_table(["set", "licence", "head", *names], rows)}
@@ -130,7 +158,7 @@ def _data(measured: Measured) -> str:
 Near-duplicates (MinHash, numbers and tickers masked) were grouped across all sets before the
 split; a group stays on one side. `select` chose the epoch and the activation ranges, `calibrate`
 the temperatures; `test` was used for this card alone.
-Rows left out: {left_out or "none"}.
+{read if measured.unlabelled else ""}Rows left out: {left_out or "none"}.
 """
 
 
@@ -150,22 +178,97 @@ def _quality(figures: dict[str, Figures]) -> str:
     return _table(columns, rows) + "\n"
 
 
-def _calibration(config: ArtifactConfig, test: list[Example], tagger: Tagger) -> str:
-    figures = {head: measure(test, head, tagger) for head in HEADS}
+def _slices(of_head: dict[str, Figures]) -> str:
+    rows = [
+        [
+            head,
+            f"{name} ({SLICES[name]})" if name in SLICES else name,
+            str(f.n),
+            f"{f.accuracy:.3f} ({_interval(f.accuracy_interval)})",
+            f"{f.macro_f1:.3f}",
+            f"{f.ece:.3f}",
+        ]
+        for head, figures in of_head.items()
+        for name, f in figures.evaluation.slices.items()
+    ]
+    return f"""## By kind of text
+
+Words are counted in what the model reads: without links and retweet prefixes.
+
+{_table(["head", "texts of the test split", "n", "accuracy", "macro-F1", "ECE"], rows)}
+"""
+
+
+def _calibration(
+    config: ArtifactConfig, of_head: dict[str, Figures], test: list[Example], tagger: Tagger
+) -> str:
     kept = [
         t.sentiment == HEADS["sentiment"][e.sentiment]
         for e, t in zip(test, tagger.tag([e.text for e in test]), strict=True)
         if e.sentiment >= 0 and isinstance(t, Tags) and not t.abstained
     ]
-    abstained = 1 - len(kept) / figures["sentiment"].evaluation.n
+    abstained = 1 - len(kept) / of_head["sentiment"].evaluation.n
     temperatures = ", ".join(f"{h} {t:.3f}" for h, t in config.temperatures.items())
-    return f"""One temperature for each head ({temperatures}); ECE over 15 equal-width bins:
+    curves = "\n".join(_curve(head, f.evaluation) for head, f in of_head.items())
+    return f"""## Calibration
 
-{_quality({f"all texts of head {head}": f for head, f in figures.items()})}
+One temperature for each head ({temperatures}); ECE over 15 equal-width bins:
+
+{_quality({f"all texts of head {head}": f for head, f in of_head.items()})}
+{curves}
 The model abstains (`abstained`) where its highest sentiment probability is below \
 {config.abstention_threshold}:
 more likely wrong than right. That takes {abstained:.1%} of the test texts; of the others
 {sum(kept) / max(1, len(kept)):.1%} are right.
+"""
+
+
+def _curve(head: str, evaluation: Evaluation) -> str:
+    rows = [
+        [f"{b.low:.2f}-{b.high:.2f}", str(b.count), f"{b.confidence:.3f}", f"{b.accuracy:.3f}"]
+        for b in evaluation.calibration
+        if b.count
+    ]
+    return _table([f"{head}: confidence", "texts", "mean confidence", "right"], rows) + "\n"
+
+
+def _behaviour(rates: list[PassRate]) -> str:
+    rows = [[r.group, r.kind, str(r.cases), str(r.passed), f"{r.rate:.0%}"] for r in rates]
+    passed, cases = sum(r.passed for r in rates), sum(r.cases for r in rates)
+    rows.append(["in all", "", str(cases), str(passed), f"{passed / cases:.0%}"])
+    return f"""## Behaviour
+
+Short texts written for this (CheckList, Ribeiro et al. 2020), before any model was asked, and not
+chosen by what a model can do. `label`: the sentiment that a reader would give; `invariance`: a
+change that must not move it; `direction`: a change that must not make the expected sentiment less
+likely. `python -m models.behaviour --failures` shows the cases.
+
+{_table(["group", "kind", "cases", "passed", "rate"], rows)}
+"""
+
+
+def _deletion(test: list[Example], tagger: Tagger) -> str:
+    rows = []
+    for head in HEADS:
+        texts = [e.text for e in test if getattr(e, head) != UNLABELLED][:DELETION_TEXTS]
+        f = deletion_test(texts, tagger, head)
+        rows.append(
+            [
+                head,
+                str(f.texts),
+                f"{f.by_weight:.3f}",
+                f"{f.at_random:.3f}",
+                f"{f.gain:.3f} ({_interval(f.gain_interval)})",
+                f"{f.better:.0%}",
+            ]
+        )
+    columns = ["head", "texts", "heaviest first", "at random", "difference", "better"]
+    return f"""## Explanation
+
+Area under the deletion curve: the share that is left of the label's probability, over the share of
+words taken out. The lower it is when the heaviest words go first, the more these words carry.
+
+{_table(columns, rows)}
 """
 
 
@@ -188,7 +291,7 @@ def _rounding(measured: Measured, tagger: Tagger) -> str:
             ]
         )
     columns = ["head", "accuracy fp32", "accuracy int8", "equal labels", "99 % differ by at most"]
-    return _table(columns, rows) + "\n"
+    return "## int8 against full precision\n\n" + _table(columns, rows) + "\n"
 
 
 def _by_class(title: str, evaluation: Evaluation) -> str:
@@ -211,20 +314,6 @@ Confusion (rows: truth, columns: prediction)
 
 {_table(["", *short], confusion)}
 """
-
-
-def _of_training(measured: Measured) -> list[str]:
-    """The sections that only the training code can fill."""
-    parts = []
-    if measured.entities:
-        parts.append(_entities(measured.entities))
-    if measured.ablation:
-        parts.append(_ablation(measured.ablation))
-    if measured.training:
-        parts.append(
-            f"## Training\n\n{measured.training.hours:.1f} hours on {measured.training.machine}.\n"
-        )
-    return parts
 
 
 def _entities(figures: EntityFigures) -> str:
@@ -258,15 +347,19 @@ Accuracy on the split that selects, each step on top of those above it.
 """
 
 
-def _limits(config: ArtifactConfig) -> str:
+def _limits(config: ArtifactConfig, rates: list[PassRate]) -> str:
+    weak = [f"{r.group} ({r.rate:.0%})" for r in rates if r.rate < WEAK]
+    behaviour = f"- Read badly, by the cases above: {'; '.join(weak)}.\n" if weak else ""
+    unless = ", unless one is marked (`models.marking`)" if config.marks_entities else ""
     return f"""## Limits
 
 - English only. Other languages get tags, without meaning.
 - {config.architecture.max_tokens} tokens are read: the head of a long text, not the whole.
-- One sentiment for a text: where companies fare differently in it, no one's in particular.
+- One sentiment for a text: where companies fare differently in it, no one's in
+  particular{unless}.
 - It learned from tweets of financial news and from headlines of Indian business papers. In other
   company, above all the sentences of company reports, it is weaker and less well calibrated.
-- Jokes, sarcasm and lists of cashtags are hardly found in the sets: distrust their tags.
+{behaviour}- Jokes, sarcasm and lists of cashtags are hardly found in the sets: distrust their tags.
 - Not advice: a tag is a reading of a text, not of a company.
 """
 
