@@ -146,6 +146,7 @@ def test_the_back_end_computes_what_training_simulated(trained: Path) -> None:
 def test_every_stage_ends_with_the_same_weights_after_kills(
     material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # sums in no fixed order
     monkeypatch.setattr(learning, "CHECKPOINT_STEPS", 2)
     unbroken = _run(material, tmp_path / "unbroken")
     kills = _Kills(every=3)
@@ -176,6 +177,17 @@ def test_each_stage_says_what_it_reached(material: Material, tmp_path: Path) -> 
     columns = next(tmp_path.glob("student-*/log.csv")).read_text().splitlines()[0]
     assert columns.startswith("epoch,loss,sentfin")
     assert list(tmp_path.glob("student-*/events.out.tfevents.*"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_a_gpu_began_a_cpu_can_end(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = _course(material, tmp_path).run()
+    assert begun.words.weight.device.type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    ended = _run(material, tmp_path)
+    assert ended.network.words.weight.device.type == "cpu"
 
 
 def test_no_stage_reads_a_text_held_back(material: Material, tmp_path: Path) -> None:
