@@ -150,7 +150,10 @@ def _data(measured: Measured) -> str:
         if any(counts):
             rows.append([title, licence, head, *map(str, counts)])
     left_out = "; ".join(f"{reason}: {n}" for reason, n in measured.left_out.items())
-    read = f"{measured.unlabelled:,} texts without labels were read with words hidden.\n"
+    read = (
+        f"{measured.unlabelled:,} texts without labels took part, to guess hidden words in, or for "
+        "the teachers to answer.\n"
+    )
     return f"""## Data
 
 {_table(["set", "licence", "head", *names], rows)}
@@ -341,7 +344,7 @@ def _ablation(steps: list[AblationStep]) -> str:
     ]
     return f"""## What each step of the recipe brings
 
-Accuracy on the split that selects, each step on top of those above it.
+Accuracy on the split that selects, after each step.
 
 {_table(["step", *sets], rows)}
 """

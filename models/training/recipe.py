@@ -52,12 +52,17 @@ def train(
         # Read when nothing is left to be learned.
         out_of_domain=_out_of_domain(recipe, data),
         exact={head: values.numpy() for head, values in exact.items()},
+        unlabelled=min(len(material.unlabelled), _unlabelled(plan)),
         ablation=course.ablation,
         entities=entity_figures(material.entities["test"], tagger),
         training=Training(course.seconds / 3600, _machine()),
     )
     (folder / CARD).write_text(model_card(tagger, measured), encoding="utf-8")
     return folder
+
+
+def _unlabelled(plan: Plan) -> int:
+    return max((s.unlabelled for s in (plan.masking, plan.distilling) if s), default=0)
 
 
 def _machine() -> str:
