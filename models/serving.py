@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.artifact import DEFAULT_ARTIFACT, PADDING, TaggingConfig, load_artifact
-from models.backends.base import Backend, TokenBatch
+from models.backends.base import Backend, BackendError, TokenBatch
 from models.backends.choice import Device, choose
 from models.backends.openvino import OpenVinoBackend, artifact_graph
 from models.checkpoints.cache import exported
 from models.checkpoints.checkpoint import CheckpointError, is_checkpoint, read_checkpoint
 from models.tags import HEADS
+from models.text import MARKS
 
 TEXTS_AT_ONCE = 1_024
 """Texts that are tokenised together, while the back end works on those before."""
@@ -54,10 +55,13 @@ class Model:
         logits = {head: np.empty((len(texts), len(HEADS[head])), np.float32) for head in self.heads}
         tokens = np.empty(len(texts), np.int64)
         places: list[list[int]] = []
-        batches = self._batches(texts, tokens, places)
-        for i, found in enumerate(self.backend.logits(batches)):
+        answered = 0
+        for found in self.backend.logits(self._batches(texts, tokens, places)):
             for head, values in zip(self.heads, found, strict=True):
-                logits[head][places[i]] = values
+                logits[head][places[answered]] = values
+            answered += 1
+        if answered != len(places):
+            raise BackendError(f"The back end answered {answered} of {len(places)} batches.")
         return Answers(logits, tokens <= self.tokenizer.num_special_tokens_to_add(False))
 
     def warm_up(self, longest: int = 96) -> None:
@@ -100,7 +104,8 @@ class Model:
             yield from ahead.map(self._ids, parts)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+        known = texts if self.config.marks_entities else [MARKS.sub("", text) for text in texts]
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(known))]
 
     def _filled(self, sequences: list[list[int]], length: int) -> TokenBatch:
         batch = np.full((len(sequences), length), self.padding, np.int32)

@@ -20,6 +20,7 @@ from alerting.detectors.surge import SurgeSettings
 from alerting.errors import AlertingError
 from alerting.lifecycle import LifecycleSettings
 from models.artifact import DEFAULT_ARTIFACT
+from models.backends.choice import Device
 from models.novelty import NoveltySettings
 from models.tagger import Tagger, load_tagger
 from models.tags import ModelIdentity
@@ -31,17 +32,36 @@ class ConfigurationError(Exception):
 
 
 class TagSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`model`: folder of the artifact. `threads`: None for all cores. `cache`: texts remembered.
-    `batch`: messages handed to the model at a time. None of the last three changes a tag."""
+    """`model`: folder of an artifact, or of a classifier in the Hugging Face layout.
+    `sentiment_model`, `topic_model`: another folder for one head. A head that no folder serves
+    comes from the artifact that ships. `device`: auto takes a GPU where PyTorch finds one, else the
+    CPU. `threads`: None for all cores. `cache`: texts remembered. `batch`: messages handed to the
+    model at a time; a GPU wants ten thousand and more. The last three change no tag."""
 
     model: Path = DEFAULT_ARTIFACT
+    sentiment_model: Path | None = None
+    topic_model: Path | None = None
+    device: Device = "auto"
     threads: int | None = None
     cache: int = 50_000
     batch: int = 1024
 
+    def serving(self, model: Path | None) -> "TagSettings":
+        """These settings, with `model` for every head that it knows; None changes nothing."""
+        if model is None:
+            return self
+        return msgspec.structs.replace(self, model=model, sentiment_model=None, topic_model=None)
+
     def tagger(self) -> Tagger:
-        """The process's tagger for this model, loaded at the first call."""
-        return load_tagger(self.model, threads=self.threads, cache_size=self.cache)
+        """The process's tagger for these models, loaded at the first call."""
+        return load_tagger(
+            self.model,
+            sentiment_model=self.sentiment_model,
+            topic_model=self.topic_model,
+            device=self.device,
+            threads=self.threads,
+            cache_size=self.cache,
+        )
 
 
 class DeduplicateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +74,7 @@ class ReplaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much of a history is run at a time. Changes no result, only memory and how much of the
     work a kill costs."""
 
-    slice_messages: int = 4_000
+    slice_messages: int = 1_000
     slice_characters: int = 20_000_000
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
+from torch.nn.functional import embedding, gelu, layer_norm, linear, scaled_dot_product_attention
 
 from models.artifact import PADDING, Artifact
 from models.backends.base import BackendError, Logits, TokenBatch
@@ -177,7 +177,7 @@ class ArtifactNetwork(nn.Module):
     def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
         """Token ids (texts, length) -> logits of the heads, in the order of `HEADS`."""
         present = tokens != PADDING
-        states = self.norm(self.words[tokens] + self.positions[: tokens.shape[1]])
+        states = self.norm(embedding(tokens, self.words) + self.positions[: tokens.shape[1]])
         for layer in self.layers:
             states = layer(states, present[:, None, None, :])
         weight = present.unsqueeze(-1).to(states.dtype)

@@ -1,5 +1,6 @@
 """A checkpoint as a PyTorch network, and its export. Needs the extra `checkpoints`."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +42,11 @@ def load_network(checkpoint: Checkpoint) -> tuple[CheckpointNetwork, int]:
                 network(_tokens(checkpoint, 1, longest))
             return network, longest
         except (IndexError, RuntimeError) as error:  # no position for the last tokens
-            reason = error
+            reason = str(error).split("\n")[0]
     raise CheckpointError(
         f"The model in {checkpoint.folder} fails on a text of {longest} tokens ({reason}): "
         "correct max_position_embeddings in its configuration."
-    ) from reason
+    )
 
 
 def export(checkpoint: Checkpoint, target: Path) -> int:
@@ -54,7 +55,9 @@ def export(checkpoint: Checkpoint, target: Path) -> int:
     The graph is compared with the network on other shapes than the one it was traced with.
     """
     network, longest = load_network(checkpoint)
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        # What tracing may miss is looked for below, in numbers.
+        warnings.simplefilter("ignore")
         graph = openvino.convert_model(
             network,
             example_input=_tokens(checkpoint, 2, min(8, longest)),

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from connectors.errors import ConnectorError
 from connectors.store import Store
-from models.artifact import DEFAULT_ARTIFACT
+from models.backends.choice import choose
+from models.backends.openvino import instruction_set
 from models.entities import Recogniser
 from models.errors import ModelError
-from models.tagger import load_tagger
 from models.tags import Tags
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import Config, Json, Model
@@ -35,12 +35,18 @@ def command(
     """Check the installation and every configured server, and say what is wrong."""
 
     def artifact() -> str:
-        tagger = load_tagger(model or DEFAULT_ARTIFACT)
+        tagger = load_configuration(config).tag.serving(model).tagger()
         (tags,) = tagger.tag(["Profit falls"])
         if not isinstance(tags, Tags):
             raise ModelError(f"the model fails on a plain text: {tags}")
         name = tagger.identity
         return f"{name.name} {name.version}, {name.checksum[:12]}, on {name.numeric_path}"
+
+    def device() -> str:
+        wanted = load_configuration(config).tag.device
+        chosen, reason = choose(wanted)
+        detail = f", int8 by {instruction_set()}" if chosen == "cpu" else ""
+        return f"{chosen} ({wanted}: {reason}){detail}"
 
     def store() -> str:
         with Store.existing(database or "") as opened:
@@ -54,6 +60,7 @@ def command(
         "python": lambda: f"{platform.python_version()} on {platform.machine()}",
         "beam": lambda: f"apache-beam {version('apache-beam')}",
         "configuration": configuration,
+        "device": device,
         "model": artifact,
         "companies": lambda: f"{len(Recogniser.default().table.companies):,} companies",
     }

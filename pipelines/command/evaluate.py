@@ -7,7 +7,6 @@ import msgspec
 import typer
 from rich.table import Table
 
-from models.artifact import DEFAULT_ARTIFACT
 from models.drift import Drift, metrics
 from models.evaluation import (
     Comparison,
@@ -19,9 +18,10 @@ from models.evaluation import (
     evaluate_csv,
 )
 from models.explanation import explain_all
-from models.tagger import Tagger, load_tagger
+from models.tagger import Tagger
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import Json, Model
+from pipelines.configuration import load_configuration
 from pipelines.evaluation_page import write_evaluation
 
 
@@ -60,7 +60,8 @@ def command(
     json: Json = False,
 ) -> None:
     """Measure a head of the model on labelled texts."""
-    tagger = load_tagger(model or DEFAULT_ARTIFACT)
+    settings = load_configuration().tag
+    tagger = settings.serving(model).tagger()
     result = evaluate_csv(
         data,
         head,
@@ -70,7 +71,7 @@ def command(
         label_map=_pairs(labels),
         slice_column=slice_column,
         predictions_path=predictions,
-        other=load_tagger(compare) if compare else None,
+        other=settings.serving(compare).tagger() if compare else None,
     )
     if report:
         _write(report, result, tagger, data.name)

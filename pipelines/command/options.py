@@ -24,7 +24,10 @@ Database = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Model = Annotated[
     Path | None,
-    typer.Option("--model", help="Folder of a model artifact. Default: the one that ships."),
+    typer.Option(
+        "--model",
+        help="Folder of a model: an artifact or a Hugging Face classifier. Default: as configured.",
+    ),
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Rows shown at most.")]
 

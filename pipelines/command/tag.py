@@ -10,11 +10,11 @@ import typer
 from rich.text import Text
 
 from connectors.errors import SourceError
-from models.artifact import DEFAULT_ARTIFACT
-from models.tagger import Tagger, load_tagger
+from models.tagger import Tagger
 from models.tags import SENTIMENTS, TOPICS, Tags
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import Json, Model
+from pipelines.configuration import load_configuration
 
 _BATCH = 256
 _COLOURS = {"negative": "red", "neutral": "yellow", "positive": "green"}
@@ -31,7 +31,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Tag texts with topic and sentiment."""
-    results = tag_all(_given(texts, file), load_tagger(model or DEFAULT_ARTIFACT))
+    results = tag_all(_given(texts, file), load_configuration().tag.serving(model).tagger())
     if json:
         print_json(list(results))
         return

@@ -187,6 +187,28 @@ def test_doctor_names_what_is_wrong(foreshock: Any) -> None:
     assert [check["check"] for check in ill.json if not check["ok"]] == ["store"]
 
 
+def test_doctor_says_which_device_the_model_runs_on_and_why(
+    foreshock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORESHOCK_TAG__DEVICE", "cpu")
+    checks = {check["check"]: check for check in foreshock("doctor", "--json").json}
+    assert checks["device"]["detail"].startswith("cpu (cpu: as configured), int8 by ")
+    assert "openvino" in checks["model"]["detail"]
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence(
+    foreshock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.backends.choice.DRIVER", "libnone.so")
+    monkeypatch.setenv("FORESHOCK_TAG__DEVICE", "cuda")
+    answer = foreshock("tag", "Profit falls")
+    assert answer.code == 1
+    assert answer.err.count("\n") <= 2
+    assert "tag.device is 'cuda', but no NVIDIA driver is installed" in answer.err
+    ill = foreshock("doctor", "--json")
+    assert {c["check"] for c in ill.json if not c["ok"]} == {"device", "model"}
+
+
 def test_a_hostile_text_does_not_drive_the_terminal(foreshock: Any) -> None:
     answer = foreshock("tag", "Profit \x1b[2J falls [red]not markup[/red]")
     assert "\x1b[2J" not in answer.out
