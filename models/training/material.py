@@ -76,8 +76,9 @@ def _entity_splits(corpus: Corpus, splits: Splits, seed: int, left_out: dict[str
     kept = {"train": [e for e in placed["train"] if e.text not in held_back]}
     of_others = Nearness(held_out(placed))
     trained = Nearness(e.text for e in splits["train"] if e.text in of_others)
-    for name in placed.keys() - kept.keys():
-        kept[name] = [e for e in placed[name] if e.text not in trained and e.text not in held_back]
+    for name, part in placed.items():
+        if name != "train":
+            kept[name] = [e for e in part if e.text not in trained and e.text not in held_back]
     dropped = len(others) - sum(map(len, kept.values()))
     if dropped:
         left_out["single entities: nearly a text on another side"] = dropped
