@@ -3,6 +3,7 @@
 Nothing here waits for event time. The transform is stateless: deduplication stands before it.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -22,6 +23,9 @@ from pipelines.records import Tagged, content
 
 DEAD_LETTERS = "dead_letters"
 TAGGED = "tagged"
+
+_BATCHES_AT_ONCE = 2
+_Running = tuple[list[WindowedValue], Future[list[Tags | TaggingError]]]
 
 
 def tag_messages(
@@ -59,7 +63,8 @@ def failed(message: Message, error: TaggingError) -> DeadLetter:
 class TagMessages(beam.DoFn):
     """Collects batches within a bundle, and gives each result its message's own timestamp back.
 
-    While the model works on one batch, the results of the one before are put together.
+    While the model works on one batch, the next is made ready and the results of the one before are
+    put together: no core waits at the end of a batch.
     """
 
     def __init__(self, settings: TagSettings) -> None:
@@ -68,14 +73,14 @@ class TagMessages(beam.DoFn):
     def setup(self) -> None:
         self._tagger = self._settings.tagger()
         self._recogniser = Recogniser.default()
-        self._model = ThreadPoolExecutor(1)
+        self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE)
 
     def teardown(self) -> None:
         self._model.shutdown()
 
     def start_bundle(self) -> None:
         self._batch: list[WindowedValue] = []
-        self._running: tuple[list[WindowedValue], Future[list[Tags | TaggingError]]] | None = None
+        self._running: deque[_Running] = deque()
 
     def process(
         self,
@@ -85,21 +90,24 @@ class TagMessages(beam.DoFn):
     ) -> Iterable[Any]:
         self._batch.append(WindowedValue(message, timestamp, (window,)))
         if len(self._batch) >= self._settings.batch:
-            yield from self._turn()
+            self._hand_over()
+            if len(self._running) > _BATCHES_AT_ONCE:
+                yield from self._finished()
 
     def finish_bundle(self) -> Iterable[Any]:
-        yield from self._turn()
-        yield from self._turn()
+        if self._batch:
+            self._hand_over()
+        while self._running:
+            yield from self._finished()
 
-    def _turn(self) -> Iterator[Any]:
-        """Hands the collected batch to the model, and gives out the one it worked on."""
-        finished, self._running = self._running, None
-        if batch := self._batch:
-            texts = [content(held.value) for held in batch]
-            self._running, self._batch = (batch, self._model.submit(self._tagger.tag, texts)), []
-        if finished is None:
-            return
-        batch, answers = finished
+    def _hand_over(self) -> None:
+        texts = [content(held.value) for held in self._batch]
+        self._running.append((self._batch, self._model.submit(self._tagger.tag, texts)))
+        self._batch = []
+
+    def _finished(self) -> Iterator[Any]:
+        """The results of the batch that was handed over first."""
+        batch, answers = self._running.popleft()
         messages = [held.value for held in batch]
         results = tag_messages(messages, answers.result(), self._recogniser)
         for held, result in zip(batch, results, strict=True):

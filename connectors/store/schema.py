@@ -19,6 +19,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -131,10 +132,10 @@ tags = Table(
 window_stats = Table(
     "window_stats",
     metadata,
-    Column("key", Text, primary_key=True),
-    Column("start", UtcDateTime, primary_key=True),
-    Column("seconds", Integer, primary_key=True, autoincrement=False),
-    Column("configuration", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("start", UtcDateTime, nullable=False, index=True),
+    Column("seconds", Integer, nullable=False),
+    Column("configuration", Text, nullable=False),
     *(
         _required(name, _BIG)
         for name in (
@@ -158,8 +159,9 @@ window_stats = Table(
     ),
     _required("final", Boolean()),
     Column("frontier", UtcDateTime, nullable=False),
-    Index(None, "start"),
-    Index(None, "configuration", "key", "start"),
+    # In the order in which a chart reads: one key of one configuration through time.
+    PrimaryKeyConstraint("configuration", "key", "seconds", "start"),
+    sqlite_with_rowid=False,
 )
 
 spikes = Table(

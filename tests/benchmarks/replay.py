@@ -27,11 +27,13 @@ def main(source: Path) -> None:
     configuration.tag.tagger().tag(["warm"])  # loaded before the clock starts, as the bare one is
     without = _bare(texts, cache_size=0)
     cached = _bare(texts, cache_size=configuration.tag.cache)
+    # Before and after: a machine that others use too is not as fast now as it was then.
     with tempfile.TemporaryDirectory() as folder:
         database = f"sqlite:///{folder}/benchmark.db"
         started = time.perf_counter()
         replay([source], database=database, configuration=configuration)
         whole = time.perf_counter() - started
+    cached = (cached + _bare(texts, cache_size=configuration.tag.cache)) / 2
     count = len(texts)
     print(f"{count:,} messages on {platform.processor() or platform.machine()}")
     print(f"bare tagger, no cache   {count / without:8,.0f}/s")

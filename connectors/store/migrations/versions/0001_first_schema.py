@@ -226,10 +226,8 @@ def upgrade() -> None:
         sa.Column("sources", BIG, nullable=False),
         sa.Column("final", sa.Boolean, nullable=False),
         sa.Column("frontier", UtcDateTime, nullable=False),
-        sa.PrimaryKeyConstraint("key", "start", "seconds", "configuration", name="pk_window_stats"),
-    )
-    op.create_index(
-        "ix_window_stats_configuration_key_start", "window_stats", ["configuration", "key", "start"]
+        sa.PrimaryKeyConstraint("configuration", "key", "seconds", "start", name="pk_window_stats"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_window_stats_start", "window_stats", ["start"])
     op.create_table(
