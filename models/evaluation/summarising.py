@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration import CalibrationCurve
-from models.drift import Drift, Observed, compare, reference
+from models.drift import ABSTAINING, Drift, Observed, compare, reference
 from models.evaluation import resampling
 from models.evaluation.predicting import Prediction
 from models.evaluation.reading import EvaluationError, labels_of, unknown_label
@@ -159,7 +159,8 @@ class Gathered:
         if normal is None:
             return None
         counts = tuple(self._whole.confusion.sum(axis=0).tolist())
-        return compare(Observed(self.head, counts, self._confidence, self._abstained), normal)
+        abstained = self._abstained if self.head == ABSTAINING else None
+        return compare(Observed(self.head, counts, self._confidence, abstained), normal)
 
     def _by_label(self, shares: NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(self.labels, shares.tolist(), strict=True))

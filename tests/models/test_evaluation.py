@@ -15,7 +15,7 @@ from models.evaluation import (
 )
 from models.evaluation.slicing import slices_of
 from models.evaluation.summarising import MOST_GROUPS, WORST
-from models.tagger import Tagger
+from models.tagger import Tagger, TaggingError
 from models.tags import SENTIMENTS
 
 TEXTS = [
@@ -145,6 +145,19 @@ def test_two_models_are_compared_on_the_same_texts(tagger: Tagger, tmp_path: Pat
     assert itself is not None
     assert itself.accuracy.value == itself.macro_f1.value == 0
     assert itself.accuracy.p == itself.macro_f1.p == itself.mcnemar_p == 1
+
+
+def test_a_text_that_one_of_two_models_cannot_tag_counts_for_neither(
+    tagger: Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Tagger(DEFAULT_ARTIFACT)
+    answers = [TaggingError("no"), *other.tag(TEXTS[1:])]
+    monkeypatch.setattr(other, "tag", lambda texts: answers)
+    path = written(tmp_path, [("text", "label"), *((text, "negative") for text in TEXTS)])
+    evaluation = evaluate_csv(path, "sentiment", tagger, other=other)
+    assert (evaluation.n, evaluation.failed) == (3, 1)
+    assert evaluation.comparison is not None
+    assert (evaluation.comparison.other.n, evaluation.comparison.other.failed) == (3, 1)
 
 
 def with_swapped_labels(folder: Path) -> Path:
