@@ -2,6 +2,7 @@
 
 import heapq
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -66,9 +67,9 @@ class Gathered:
         self.head = head
         self.labels = labels_of(head)
         self._index = {label: i for i, label in enumerate(self.labels)}
-        self._whole = Tally(len(self.labels))
-        self._slices: dict[str, Tally] = {}
-        self._groups: dict[str, Tally] = {}
+        self._whole = self._empty()
+        self._slices = defaultdict[str, Tally](self._empty)
+        self._groups = defaultdict[str, Tally](self._empty)
         self._worst: list[tuple[float, int, WorstError]] = []
         self._chances = array("f")
         self._rows = self._failed = self._abstained = self._confidence = 0
@@ -121,16 +122,19 @@ class Gathered:
             model=tagger.identity,
         )
 
+    def _empty(self) -> Tally:
+        return Tally(len(self.labels))
+
     def _tallies(self, result: Prediction) -> Iterable[Tally]:
         for name in slices_of(result.text):
-            yield self._slices.setdefault(name, Tally(len(self.labels)))
+            yield self._slices[name]
         if result.group is not None:
             if result.group not in self._groups and len(self._groups) >= MOST_GROUPS:
                 raise EvaluationError(
                     f"The texts have more than {MOST_GROUPS} values to slice by, the last one "
                     f"{result.group!r}: choose a column with fewer."
                 )
-            yield self._groups.setdefault(result.group, Tally(len(self.labels)))
+            yield self._groups[result.group]
 
     def _keep_if_worst(self, result: Prediction, confidence: float) -> None:
         error = WorstError(
