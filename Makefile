@@ -28,9 +28,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt infra/setup/venv.sh
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql]'
 	@touch $@
 
-# The tests train a tiny model, so they need PyTorch; the report is looked at in a real browser.
+# The tests train a tiny model, so they need PyTorch; the report is looked at in a real browser,
+# and the store is tried on a real PostgreSQL.
 $(VENV)/.installed-test: $(VENV)/.installed infra/setup/debian.sh
-	@infra/setup/debian.sh chromium
+	@infra/setup/debian.sh chromium postgresql
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,train]' --group dev
 	@touch $@
 

@@ -1,12 +1,16 @@
-"""A small real history: the first tweets of the bundled sample, and a few of them sent twice."""
+"""What many tests share: small histories, and a real PostgreSQL."""
 
 import gzip
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from pipelines.sample import SAMPLE
+from tests.servers import postgresql
 
 MESSAGES = 1200
 TWICE = 40
@@ -28,6 +32,28 @@ def surge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("surge") / "surge.jsonl"
     path.write_text("".join(f"{json.dumps(row)}\n" for row in _surge()), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The address of a PostgreSQL server's maintenance database."""
+    programs = postgresql.programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgresql.running(programs) as url:
+        yield url
+
+
+_database_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> str:
+    """The address of an empty database."""
+    name = f"foreshock_{next(_database_numbers)}"
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{postgresql_server.rpartition('/')[0]}/{name}"
 
 
 _FIRMS = ("Boeing", "Pfizer", "Walmart", "Intel")

@@ -1,4 +1,3 @@
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -6,31 +5,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import BigInteger, create_engine, select, text
+from sqlalchemy import BigInteger, select, text
 
 from connectors.dead_letter import dead_letter
 from connectors.message import Message
 from connectors.store import Store, StoreError, schema
 
 T0 = datetime(2020, 1, 1, tzinfo=UTC)
-POSTGRES = os.environ.get("FORESHOCK_TEST_POSTGRES_URL")
 
 
-@pytest.fixture(
-    params=[
-        "sqlite",
-        pytest.param("postgresql", marks=pytest.mark.skipif(not POSTGRES, reason="no server")),
-    ]
-)
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     url = f"sqlite:///{tmp_path}/store.db"
     if request.param == "postgresql":
-        url = str(POSTGRES)
-        empty = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-        with empty.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        empty.dispose()
+        url = request.getfixturevalue("postgresql_url")
         with pytest.raises(StoreError, match="upgrade them first"):
             Store.open(url)
         Store.upgrade(url)
