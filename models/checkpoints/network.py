@@ -70,6 +70,7 @@ def export(checkpoint: Checkpoint, target: Path) -> int:
 
 def _classifier(folder: Path) -> nn.Module:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder,

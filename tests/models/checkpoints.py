@@ -59,6 +59,9 @@ def make_checkpoint(
             pos_att_type=["p2c", "c2p"],
             position_biased_input=False,
         )
+    elif architecture == "bert-wide":  # as wide as BERT-base, where engines choose other kernels
+        wide = {"num_attention_heads": 12, "num_hidden_layers": 1, "intermediate_size": 3072}
+        config = BertConfig(**common, **wide, hidden_size=768, max_position_embeddings=40)
     else:
         config = BertConfig(**common, **sizes, hidden_size=32, max_position_embeddings=40)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)

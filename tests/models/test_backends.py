@@ -97,7 +97,7 @@ def test_batches_are_drawn_as_they_are_needed(backend: Backend) -> None:
     answers.close()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("length", [8, 9, 13, 20, 33, 48, 96])
+@pytest.mark.parametrize("length", [8, 13, 33, 96])
 def test_a_row_is_independent_of_its_company(backend: Backend, length: int) -> None:
     rows = batch(24, length, seed=length)
     alone = [[v.tobytes() for v in next(backend.logits([row[None]]))] for row in rows[:8]]

@@ -41,7 +41,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A checkpoint of each architecture."""
     folder = tmp_path_factory.mktemp("made")
-    return {name: make_checkpoint(folder / name, name) for name in ARCHITECTURES}
+    return {name: make_checkpoint(folder / name, name) for name in (*ARCHITECTURES, "bert-wide")}
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_logits_are_those_of_transformers(made: dict[str, Path], architecture: s
     assert np.abs(found - expected).max() < 1e-4
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "bert-wide"])
 def test_tags_do_not_depend_on_company(made: dict[str, Path], architecture: str) -> None:
     tagger = on_cpu(made[architecture])
     together = tagged(tagger, [*training_texts()[:40], *HEADLINES])[40:]
