@@ -189,11 +189,11 @@ class _Layer(nn.Module):
     def __init__(self, artifact: Artifact, name: str, integers: torch.dtype) -> None:
         super().__init__()
         self.attention_heads = artifact.config.architecture.attention_heads
-        self.attention_in = _Linear(artifact, f"{name}.attention_in", integers)
-        self.attention_out = _Linear(artifact, f"{name}.attention_out", integers)
+        self.attention_in = ExactLinear(artifact, f"{name}.attention_in", integers)
+        self.attention_out = ExactLinear(artifact, f"{name}.attention_out", integers)
         self.attention_norm = _Norm(artifact, f"{name}.attention_norm")
-        self.dense_in = _Linear(artifact, f"{name}.dense_in", integers)
-        self.dense_out = _Linear(artifact, f"{name}.dense_out", integers)
+        self.dense_in = ExactLinear(artifact, f"{name}.dense_in", integers)
+        self.dense_out = ExactLinear(artifact, f"{name}.dense_out", integers)
         self.dense_norm = _Norm(artifact, f"{name}.dense_norm")
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -208,7 +208,7 @@ class _Layer(nn.Module):
         return output
 
 
-class _Linear(nn.Module):
+class ExactLinear(nn.Module):
     """An int8 layer: its smoothed input is rounded to the static grid, the product is exact."""
 
     def __init__(self, artifact: Artifact, name: str, integers: torch.dtype) -> None:
