@@ -21,26 +21,35 @@ EVIDENCE_PER_MINUTE = 5
 OVERALL = "overall"
 
 
-class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One tagged message. `published_at` is UTC; the three probabilities are of its sentiment.
+class Mood(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A sentiment and its three probabilities. `abstained`: the model was too unsure."""
 
-    `repeat`: the message is not the first of its `story`. `listing`: the text is a string of
-    cashtags and says nothing about any of them. `abstained`: the model was too unsure.
-    """
-
-    message_id: str
-    published_at: datetime
-    source: str
     sentiment: str
     negative: float
     neutral: float
     positive: float
     abstained: bool
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One tagged message. `published_at` is UTC.
+
+    `mood` is the text's; `by_entity` that towards one of several companies, where it is known.
+
+    `repeat`: the message is not the first of its `story`. `listing`: the text is a string of
+    cashtags and says nothing about any of them.
+    """
+
+    message_id: str
+    published_at: datetime
+    source: str
+    mood: Mood
     topic: str
     entities: tuple[str, ...]
     listing: bool
     repeat: bool
     story: str
+    by_entity: dict[str, Mood] = {}
 
 
 class WindowStats(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -129,13 +138,13 @@ class _Bucket:
         self.sources: set[str] = set()
         self.evidence: list[tuple[bool, int, float, datetime, str]] = []
 
-    def add(self, seen: Observation, weight: int) -> None:
+    def add(self, seen: Observation, mood: Mood, weight: int) -> None:
         counters = self.counters
         counters[0] += 1
-        negative = not seen.abstained and seen.sentiment == "negative"
-        label = _ABSTAINED if seen.abstained else _LABEL[seen.sentiment]
+        negative = not mood.abstained and mood.sentiment == "negative"
+        label = _ABSTAINED if mood.abstained else _LABEL[mood.sentiment]
         counters[label] += 1
-        counters[_SCORE] += round((seen.positive - seen.negative) * weight)
+        counters[_SCORE] += round((mood.positive - mood.negative) * weight)
         self.sources.add(seen.source)
         if seen.repeat:
             counters[_REPEATS] += 1
@@ -145,12 +154,12 @@ class _Bucket:
                 counters[_WEIGHT_REPEATS + 1] += weight
             return
         counters[_WEIGHT_NEW] += weight
-        if not seen.abstained:
+        if not mood.abstained:
             counters[label + _NEW_OFFSET] += 1
         if negative:
             counters[_WEIGHT_NEW + 1] += weight
         if weight:
-            rank = (not negative, -weight, -seen.negative, seen.published_at, seen.message_id)
+            rank = (not negative, -weight, -mood.negative, seen.published_at, seen.message_id)
             self.evidence.append(rank)
 
     def heaviest(self) -> tuple[EvidenceRef, ...]:
@@ -160,19 +169,19 @@ class _Bucket:
         return tuple(EvidenceRef(name, at, -weight, -p) for _, weight, p, at, name in ranked)
 
 
-def weighted_keys(seen: Observation) -> Iterator[tuple[str, int]]:
-    """The keys an observation counts for, with its weight in millionths.
+def weighted_keys(seen: Observation) -> Iterator[tuple[str, Mood, int]]:
+    """The keys an observation counts for, with its mood there and its weight in millionths.
 
     1 overall and for its topic, 1/n for each of its n entities. A listing is counted overall and
     under its topic but weighs nothing there, and does not touch the entities it lists.
     """
-    weight = 0 if seen.listing else MILLION
-    yield OVERALL, weight
-    yield f"topic:{seen.topic}", weight
+    mood, weight = seen.mood, 0 if seen.listing else MILLION
+    yield OVERALL, mood, weight
+    yield f"topic:{seen.topic}", mood, weight
     if not seen.listing and seen.entities:
         entities = dict.fromkeys(seen.entities)
         for entity in entities:
-            yield f"entity:{entity}", MILLION // len(entities)
+            yield f"entity:{entity}", seen.by_entity.get(entity, mood), MILLION // len(entities)
 
 
 def fold(
@@ -186,11 +195,11 @@ def fold(
     for seen in observations:
         start = seen.published_at.replace(second=0, microsecond=0)
         buckets = minutes.setdefault(start, {})
-        for key, weight in weighted_keys(seen):
+        for key, mood, weight in weighted_keys(seen):
             bucket = buckets.get(key)
             if bucket is None:
                 bucket = buckets[key] = _Bucket()
-            bucket.add(seen, weight)
+            bucket.add(seen, mood, weight)
     return [_minute(start, minutes[start], configuration, final) for start in sorted(minutes)]
 
 

@@ -19,7 +19,7 @@ from alerting.spike import Spike
 from alerting.windows import WindowStats
 from connectors.dead_letter import DeadLetter
 from connectors.store import Store, Transaction
-from models.tags import ModelIdentity
+from models.tags import SENTIMENTS, ModelIdentity, Tags
 from pipelines.graph import SliceResult
 from pipelines.records import Watched
 
@@ -146,12 +146,21 @@ def _tag_rows(watched: Iterable[Watched], now: datetime) -> Iterator[dict[str, A
             "topics": tags.topics,
             "abstained": tags.abstained,
             "entities": one.tagged.entities,
+            "by_entity": {name: _plain(own) for name, own in one.tagged.by_entity.items()} or None,
             "listing": one.tagged.listing,
             "story": one.story,
             "repeat": one.repeat,
             "model": model,
             "processed_at": now,
         }
+
+
+def _plain(tags: Tags) -> dict[str, Any]:
+    return {
+        "sentiment": tags.sentiment,
+        **dict(zip(SENTIMENTS, tags.sentiments, strict=True)),
+        "abstained": tags.abstained,
+    }
 
 
 def window_rows(windows: Iterable[WindowStats]) -> list[dict[str, Any]]:

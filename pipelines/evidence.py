@@ -39,6 +39,7 @@ _COLUMNS = (
     "positive",
     "abstained",
     "topic",
+    "by_entity",
     "story",
     "repeat",
 )
@@ -89,8 +90,12 @@ def _rows(tx: Transaction, alert: Alert) -> list[dict[str, Any]]:
     """The alert's weightiest messages, with how often each was repeated until its last update."""
     wanted = alert.evidence["message_ids"][:SHOWN]
     found = {row["id"]: row for row in tx.rows(_query(wanted, alert.updated_at))}
+    entity = alert.key.removeprefix("entity:")
     rows = [found[message_id] for message_id in wanted if message_id in found]
-    return [{**row, "published_at": row["published_at"].isoformat()} for row in rows]
+    for row in rows:
+        row["published_at"] = row["published_at"].isoformat()
+        row |= (row.pop("by_entity") or {}).get(entity, {})  # whose alert it is, his sentiment
+    return rows
 
 
 def _query(wanted: Sequence[str], until: datetime) -> Any:

@@ -14,13 +14,15 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 class Tagged(msgspec.Struct, frozen=True, gc=False):
     """A message with what *tag* found: tickers it speaks of, and the model's tags.
 
-    `listing`: the text is a list of cashtags that says nothing of any one company.
+    `listing`: the text is a list of cashtags that says nothing of any one company. `by_entity`: the
+    model's tags for one of several companies, where it was asked for them.
     """
 
     message: Message
     tags: Tags
     entities: tuple[str, ...]
     listing: bool
+    by_entity: dict[str, Tags] = {}
 
 
 class Watched(msgspec.Struct, frozen=True, gc=False):

@@ -15,9 +15,10 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from connectors.dead_letter import DeadLetter, dead_letter
 from connectors.message import Message
-from models.entities import Recogniser
-from models.tagger import TaggingError
-from models.tags import Tags
+from models.entities import Mention, Recogniser, Recognition
+from models.marking import mark
+from models.tagger import Tagger, TaggingError
+from models.tags import SENTIMENTS, Tags
 from pipelines.configuration import TagSettings
 from pipelines.records import Tagged, content
 
@@ -25,25 +26,55 @@ DEAD_LETTERS = "dead_letters"
 TAGGED = "tagged"
 
 _BATCHES_AT_ONCE = 2
-_Running = tuple[list[WindowedValue], Future[list[Tags | TaggingError]]]
+
+_NOBODYS_NEWS = 0.9
+"""A text so probably neutral as a whole is not asked again for each company that it names."""
+
+Result = Tagged | DeadLetter
+_Running = tuple[list[WindowedValue], Future[list[Result]]]
 
 
 def tag_messages(
-    messages: Sequence[Message],
-    answers: Sequence[Tags | TaggingError],
-    recogniser: Recogniser,
-) -> Iterator[Tagged | DeadLetter]:
-    """One result for each message and the model's answer to it, in order.
+    messages: Sequence[Message], tagger: Tagger, recogniser: Recogniser
+) -> list[Result]:
+    """One result for each message, in order; one that the model failed on is a dead letter.
 
-    A message that the model failed on is a dead letter.
+    Where a text names several companies and the model can tell whose sentiment it is, each is asked
+    for on its own.
     """
-    for message, tags in zip(messages, answers, strict=True):
+    found = [
+        recogniser.recognise(content(one), at=one.published_at, given=one.entities)
+        for one in messages
+    ]
+    answers = tagger.tag([content(one) for one in messages])
+    asked = [
+        (row, mention.entity, mark(content(messages[row]), mention.start, mention.end))
+        for row, tags in enumerate(answers)
+        if tagger.config.marks_entities and isinstance(tags, Tags)
+        for mention in _whose(found[row], tags)
+    ]
+    own: list[dict[str, Tags]] = [{} for _ in messages]
+    for (row, entity, _), tags in zip(asked, tagger.tag([one[2] for one in asked]), strict=True):
         if isinstance(tags, Tags):
-            text = content(message)
-            found = recogniser.recognise(text, at=message.published_at, given=message.entities)
-            yield Tagged(message, tags, found.entities, found.listing)
-        else:
-            yield failed(message, tags)
+            own[row][entity] = tags
+    return [
+        Tagged(message, tags, seen.entities, seen.listing, by_entity)
+        if isinstance(tags, Tags)
+        else failed(message, tags)
+        for message, tags, seen, by_entity in zip(messages, answers, found, own, strict=True)
+    ]
+
+
+def _whose(found: Recognition, tags: Tags) -> Iterable[Mention]:
+    """The first mention of each company, where the text's own sentiment may not be everybody's."""
+    neutral = tags.sentiments[SENTIMENTS.index("neutral")]
+    if found.listing or len(found.entities) < 2 or neutral >= _NOBODYS_NEWS:
+        return ()
+    first: dict[str, Mention] = {}
+    for mention in found.mentions:
+        if mention.end:
+            first.setdefault(mention.entity, mention)
+    return first.values()
 
 
 def failed(message: Message, error: TaggingError) -> DeadLetter:
@@ -63,8 +94,7 @@ def failed(message: Message, error: TaggingError) -> DeadLetter:
 class TagMessages(beam.DoFn):
     """Collects batches within a bundle, and gives each result its message's own timestamp back.
 
-    While the model works on one batch, the next is made ready and the results of the one before are
-    put together: no core waits at the end of a batch.
+    While the model works on one batch, the next is made ready: no core waits at the end of one.
     """
 
     def __init__(self, settings: TagSettings) -> None:
@@ -101,16 +131,15 @@ class TagMessages(beam.DoFn):
             yield from self._finished()
 
     def _hand_over(self) -> None:
-        texts = [content(held.value) for held in self._batch]
-        self._running.append((self._batch, self._model.submit(self._tagger.tag, texts)))
+        messages = [held.value for held in self._batch]
+        tagging = self._model.submit(tag_messages, messages, self._tagger, self._recogniser)
+        self._running.append((self._batch, tagging))
         self._batch = []
 
     def _finished(self) -> Iterator[Any]:
         """The results of the batch that was handed over first."""
-        batch, answers = self._running.popleft()
-        messages = [held.value for held in batch]
-        results = tag_messages(messages, answers.result(), self._recogniser)
-        for held, result in zip(batch, results, strict=True):
+        batch, tagging = self._running.popleft()
+        for held, result in zip(batch, tagging.result(), strict=True):
             if isinstance(result, DeadLetter):
                 yield TaggedOutput(DEAD_LETTERS, held.with_value(result))
             else:

@@ -13,8 +13,9 @@ import msgspec
 
 from alerting.detectors.surge import SurgeDetector, SurgeSettings
 from alerting.spike import Spike
-from alerting.windows import Minute, Observation, WindowStats, fold, roll_up
+from alerting.windows import Minute, Mood, Observation, WindowStats, fold, roll_up
 from models.novelty import Novelty, NoveltySettings
+from models.tags import Tags
 from pipelines.records import Tagged, Watched, content, micros
 from pipelines.state import Components, StateError, load_segments, save_segments
 
@@ -106,23 +107,24 @@ class Watcher:
 
 def observe(watched: Watched) -> Observation:
     """What the windows count of a message."""
-    tagged, message, tags = watched.tagged, watched.tagged.message, watched.tagged.tags
-    negative, neutral, positive = tags.sentiments
+    tagged, message = watched.tagged, watched.tagged.message
     return Observation(
         message_id=message.id,
         published_at=message.published_at,
         source=message.source,
-        sentiment=tags.sentiment,
-        negative=negative,
-        neutral=neutral,
-        positive=positive,
-        abstained=tags.abstained,
-        topic=tags.topic,
+        mood=_mood(tagged.tags),
+        topic=tagged.tags.topic,
         entities=tagged.entities,
         listing=tagged.listing,
         repeat=watched.repeat,
         story=watched.story,
+        by_entity={entity: _mood(tags) for entity, tags in tagged.by_entity.items()},
     )
+
+
+def _mood(tags: Tags) -> Mood:
+    negative, neutral, positive = tags.sentiments
+    return Mood(tags.sentiment, negative, neutral, positive, tags.abstained)
 
 
 def _minute(time: datetime) -> datetime:

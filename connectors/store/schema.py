@@ -122,6 +122,7 @@ tags = Table(
     _required("topics", _JSON),
     _required("abstained", Boolean()),
     _required("entities", _JSON),
+    Column("by_entity", _JSON),
     _required("listing", Boolean()),
     Column("story", Text, index=True),
     _required("repeat", Boolean()),

@@ -6,9 +6,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.windows import MILLION, Observation, fold, roll_up
+from alerting.windows import MILLION, Mood, Observation, fold, roll_up
 
 START = datetime(2024, 1, 1, 9, 30, tzinfo=UTC)
+BAD = Mood("negative", 0.8, 0.1, 0.1, False)
+GOOD = Mood("positive", 0.1, 0.1, 0.8, False)
 
 
 def seen(name: str = "a", **changes: object) -> Observation:
@@ -16,11 +18,7 @@ def seen(name: str = "a", **changes: object) -> Observation:
         message_id=name,
         published_at=START,
         source="wire",
-        sentiment="negative",
-        negative=0.8,
-        neutral=0.1,
-        positive=0.1,
-        abstained=False,
+        mood=BAD,
         topic="Earnings",
         entities=("AAPL",),
         listing=False,
@@ -30,19 +28,22 @@ def seen(name: str = "a", **changes: object) -> Observation:
     return msgspec.structs.replace(base, **changes)
 
 
+def drawn_mood(rng: Random) -> Mood:
+    sentiment = rng.choice(["negative", "neutral", "positive"])
+    return Mood(sentiment, rng.random(), rng.random(), rng.random(), rng.random() < 0.2)
+
+
 def drawn(rng: Random, name: str) -> Observation:
     return seen(
         name,
         published_at=START + timedelta(seconds=rng.randint(0, 7200)),
         source=rng.choice("abc"),
-        sentiment=rng.choice(["negative", "neutral", "positive"]),
-        negative=rng.random(),
-        positive=rng.random(),
-        abstained=rng.random() < 0.2,
+        mood=drawn_mood(rng),
         topic=rng.choice(["Earnings", "Macro"]),
         entities=tuple(rng.sample("ABCD", rng.randint(0, 4))),
         listing=rng.random() < 0.2,
         repeat=rng.random() < 0.3,
+        by_entity={entity: drawn_mood(rng) for entity in "ABCD" if rng.random() < 0.3},
     )
 
 
@@ -101,6 +102,14 @@ def test_a_listing_is_counted_overall_but_weighs_nothing_and_touches_no_entity()
     assert minute.evidence["overall"] == ()
 
 
+def test_a_company_counts_the_mood_towards_it_where_it_has_its_own():
+    minute = only([seen(mood=BAD, entities=("A", "B", "C"), by_entity={"A": GOOD})])
+    assert (minute.stats["entity:A"].positive, minute.stats["entity:A"].negative) == (1, 0)
+    assert minute.stats["entity:A"].score_sum > 0 > minute.stats["entity:B"].score_sum
+    for key in ("overall", "topic:Earnings", "entity:B", "entity:C"):
+        assert minute.stats[key].new_negative == 1
+
+
 def test_a_repeat_counts_as_amplification_and_not_as_a_new_story():
     stats = only([seen("a"), seen("b", repeat=True)]).stats["entity:AAPL"]
     assert (stats.new_negative, stats.repeats, stats.repeats_negative) == (1, 1, 1)
@@ -108,16 +117,19 @@ def test_a_repeat_counts_as_amplification_and_not_as_a_new_story():
 
 
 def test_a_message_that_the_model_abstained_on_is_a_story_without_a_sentiment():
-    stats = only([seen(abstained=True)]).stats["overall"]
+    stats = only([seen(mood=msgspec.structs.replace(BAD, abstained=True))]).stats["overall"]
     assert (stats.abstained, stats.negative, stats.new_negative) == (1, 0, 0)
     assert stats.weight_new == MILLION
     assert stats.weight_new_negative == 0
 
 
 def test_evidence_names_negative_stories_first_and_the_heaviest_of_them():
-    listed = [seen(f"n{i}", negative=i / 10, entities=("A",)) for i in range(8)]
-    light = seen("light", entities=("A", "B"), negative=1.0)
-    good = seen("good", sentiment="positive", negative=0.0, entities=("A",))
+    def negative(share: float) -> Mood:
+        return msgspec.structs.replace(BAD, negative=share)
+
+    listed = [seen(f"n{i}", mood=negative(i / 10), entities=("A",)) for i in range(8)]
+    light = seen("light", entities=("A", "B"), mood=negative(1.0))
+    good = seen("good", mood=GOOD, entities=("A",))
     minute = only([good, light, *listed])
     assert [ref.message_id for ref in minute.evidence["entity:A"]] == [
         f"n{i}" for i in (7, 6, 5, 4, 3)

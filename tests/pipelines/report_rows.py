@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from alerting.windows import Observation, fold, roll_up
+from alerting.windows import Mood, Observation, fold, roll_up
 from connectors.store import Store
 
 CONFIGURATION = "5eed5eed5eed5eed"
@@ -29,6 +29,11 @@ def name(key: str) -> str:
     return "the whole market" if key == "overall" else key.partition(":")[2]
 
 
+def mood(sentiment: str = "negative", abstained: bool = False) -> Mood:
+    """Sure of itself, whatever the sentiment."""
+    return Mood(sentiment, 0.9, 0.08, 0.02, abstained)
+
+
 def observation(number: int, at: datetime, **given: Any) -> Observation:
     """A negative first message of its story on AMZN."""
     return Observation(
@@ -36,11 +41,7 @@ def observation(number: int, at: datetime, **given: Any) -> Observation:
             "message_id": f"t:{number}",
             "published_at": at,
             "source": "t",
-            "sentiment": "negative",
-            "negative": 0.9,
-            "neutral": 0.08,
-            "positive": 0.02,
-            "abstained": False,
+            "mood": mood(),
             "topic": "Earnings",
             "entities": ("AMZN",),
             "listing": False,
@@ -54,7 +55,12 @@ def observation(number: int, at: datetime, **given: Any) -> Observation:
 def history() -> list[Observation]:
     """Two days with a neutral message every two hours, and five negative stories at 21:30."""
     quiet = [
-        observation(at, START + timedelta(hours=2 * at), sentiment="neutral") for at in range(24)
+        observation(
+            at,
+            START + timedelta(hours=2 * at),
+            mood=mood("neutral"),
+        )
+        for at in range(24)
     ]
     surge = [
         observation(
@@ -147,13 +153,13 @@ def _tags(seen: Observation) -> dict[str, Any]:
     return {
         "message_id": seen.message_id,
         "published_at": seen.published_at,
-        "sentiment": seen.sentiment,
+        "sentiment": seen.mood.sentiment,
         "topic": seen.topic,
-        "negative": seen.negative,
-        "neutral": seen.neutral,
-        "positive": seen.positive,
+        "negative": seen.mood.negative,
+        "neutral": seen.mood.neutral,
+        "positive": seen.mood.positive,
         "topics": [0.05] * 20,
-        "abstained": seen.abstained,
+        "abstained": seen.mood.abstained,
         "entities": list(seen.entities),
         "listing": seen.listing,
         "story": seen.story,

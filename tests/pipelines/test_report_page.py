@@ -23,6 +23,7 @@ from tests.pipelines.report_rows import (
     alert,
     filled,
     history,
+    mood,
     name,
     observation,
 )
@@ -349,7 +350,7 @@ def test_the_dark_colours_reach_the_page(tmp_path: Path) -> None:
 
 def test_topics_that_the_model_could_not_judge_make_no_chart(tmp_path: Path) -> None:
     seen = [
-        observation(at, START + timedelta(minutes=at), abstained=True, sentiment="neutral")
+        observation(at, START + timedelta(minutes=at), mood=mood("neutral", abstained=True))
         for at in range(9)
     ]
     with filled(tmp_path / "db", observations=seen, alerts=[]) as store:
@@ -358,6 +359,9 @@ def test_topics_that_the_model_could_not_judge_make_no_chart(tmp_path: Path) -> 
 
 
 def test_shares_of_a_company_leave_out_what_the_model_could_not_judge(tmp_path: Path) -> None:
-    seen = [observation(at, START + timedelta(hours=at), abstained=at % 2 == 0) for at in range(8)]
+    seen = [
+        observation(at, START + timedelta(hours=at), mood=mood(abstained=at % 2 == 0))
+        for at in range(8)
+    ]
     with filled(tmp_path / "db", observations=seen, alerts=[]) as store:
         assert words(written(store, tmp_path)).count("100 %") >= 2

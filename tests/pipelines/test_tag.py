@@ -1,6 +1,6 @@
 """*Tag* on Beam: a result keeps its message's event time, and a failure costs one message."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,8 @@ from apache_beam.testing.util import assert_that, equal_to
 from connectors.dead_letter import DeadLetter
 from connectors.message import Message
 from models.entities import Recogniser
-from models.tagger import TaggingError
+from models.tagger import Tagger, TaggingError
+from models.tags import Tags
 from pipelines.configuration import TagSettings
 from pipelines.records import Tagged, micros
 from pipelines.tag import TAGGED, Tag, tag_messages
@@ -49,10 +50,14 @@ def test_every_result_keeps_the_event_time_of_its_message() -> None:
 
 
 def test_a_text_that_the_model_fails_on_is_a_dead_letter_and_costs_no_other() -> None:
+    class FailsOnOil(Tagger):
+        def tag(self, texts: Sequence[str]) -> list[Tags | TaggingError]:
+            failure = TaggingError("The model failed on this text.")
+            answers = zip(texts, super().tag(texts), strict=True)
+            return [failure if "Oil" in text else tags for text, tags in answers]
+
     messages = [message(number, text) for number, text in enumerate(TEXTS)]
-    answers = TagSettings().tagger().tag(TEXTS)
-    answers[1] = TaggingError("The model failed on this text.")
-    first, letter, third = tag_messages(messages, answers, Recogniser.default())
+    first, letter, third = tag_messages(messages, FailsOnOil(), Recogniser.default())
     assert isinstance(first, Tagged)
     assert first.entities == ("PFE",)
     assert isinstance(third, Tagged)

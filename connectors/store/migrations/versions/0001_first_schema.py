@@ -242,6 +242,7 @@ def upgrade() -> None:
         sa.Column("topics", JSON, nullable=False),
         sa.Column("abstained", sa.Boolean, nullable=False),
         sa.Column("entities", JSON, nullable=False),
+        sa.Column("by_entity", JSON),
         sa.Column("listing", sa.Boolean, nullable=False),
         sa.Column("story", sa.Text),
         sa.Column("repeat", sa.Boolean, nullable=False),
