@@ -16,7 +16,8 @@ from models.tagger import Tagger, TaggingError
 from models.tags import Tags
 from pipelines.configuration import TagSettings
 from pipelines.records import Tagged, micros
-from pipelines.tag import TAGGED, Tag, tag_messages
+from pipelines.tag import TAGGED, Tag
+from pipelines.tagging import tag_messages
 from tests.pipelines.test_slices import START
 
 TEXTS = ("$PFE Pfizer cuts its outlook", "Oil rises", "$AAPL Apple beats estimates")
