@@ -710,13 +710,3 @@ def _is_gap(state: SurgeState, at: int) -> bool:
         log_probability -= size * math.log1p(mean / size)
         minute = edge
     return log_probability <= _GAP_PROBABILITY
-
-
-def expected_drift_delay_hours(per_hour: float, factor: float, bound: float) -> float:
-    """Mean hours from a lasting rise by `factor` to a slow_drift spike, Poisson, without scatter.
-
-    `bound` is the threshold in decades plus log10(168). Two negatives an hour that become four,
-    at a bound of five decades: 15 hours.
-    """
-    gain = per_hour * (factor * math.log(factor) - factor + 1)
-    return bound * math.log(10) / gain
