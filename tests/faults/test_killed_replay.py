@@ -16,7 +16,7 @@ from connectors.store import Store
 from connectors.store.schema import runs
 from tests.end_to_end.stores import contents
 
-SLICE = 150
+SLICE = 100
 DEADLINE = 120.0
 
 
@@ -52,7 +52,7 @@ def kill_when(process: "subprocess.Popen[bytes]", store: Path, slices: int) -> N
     process.wait()
 
 
-@pytest.mark.parametrize("points", [(0,), (1, 3), (2, 5, 7)], ids=str)
+@pytest.mark.parametrize("points", [(0,), (1, 4), (2, 5, 8)], ids=str)
 def test_it_ends_equal_to_an_unbroken_run(
     points: tuple[int, ...],
     history: Path,
