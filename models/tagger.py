@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -133,27 +133,37 @@ class Tagger:
 
     def _tag_or_retry(self, texts: list[str]) -> list[Tags | TaggingError]:
         try:
-            return list(self._tags(texts))
+            return [*self._tags(texts)]
         except Exception as error:  # whatever a library raises, it may cost one text only
             if len(texts) == 1:
                 return [TaggingError(f"The model failed on this text: {error!r}.")]
             half = len(texts) // 2
             return self._tag_or_retry(texts[:half]) + self._tag_or_retry(texts[half:])
 
-    def _tags(self, texts: list[str]) -> Iterator[Tags]:
+    def _tags(self, texts: list[str]) -> list[Tags]:
         identity, answers = self._answers(texts)
-        calibrated = (self._calibrated(answers[head].logits[head], head) for head in HEADS)
-        wordless = answers["sentiment"].wordless.tolist()
-        for empty, sentiments, topics in zip(wordless, *calibrated, strict=True):
-            highest = max(sentiments)
-            yield Tags(
-                sentiment=SENTIMENTS[sentiments.index(highest)],
-                topic=TOPICS[topics.index(max(topics))],
-                sentiments=sentiments,
-                topics=topics,
-                abstained=empty or highest < self.config.abstention_threshold,
+        sentiments, topics = (
+            self.probabilities(answers[head].logits[head], head).round(DECIMALS) for head in HEADS
+        )
+        unsure = sentiments.max(axis=1) < self.config.abstention_threshold
+        columns = (
+            sentiments.argmax(axis=1).tolist(),
+            topics.argmax(axis=1).tolist(),
+            map(tuple, sentiments.tolist()),
+            map(tuple, topics.tolist()),
+            (unsure | answers["sentiment"].wordless).tolist(),
+        )
+        return [
+            Tags(
+                sentiment=SENTIMENTS[sentiment],
+                topic=TOPICS[topic],
+                sentiments=of_sentiment,
+                topics=of_topic,
+                abstained=abstained,
                 model=identity,
             )
+            for sentiment, topic, of_sentiment, of_topic, abstained in zip(*columns, strict=True)
+        ]
 
     def _answers(self, texts: list[str]) -> tuple[ModelIdentity, dict[str, Answers]]:
         """What each head's model says, and the one identity that all of it was computed under."""
@@ -162,10 +172,6 @@ class Tagger:
             found = {id(model): model.answers(texts) for model in _distinct(self.models)}
             if self.identity == identity:
                 return identity, {head: found[id(m)] for head, m in self.models.items()}
-
-    def _calibrated(self, logits: NDArray[np.float32], head: str) -> list[tuple[float, ...]]:
-        rounded = self.probabilities(logits, head).round(DECIMALS)
-        return [tuple(row) for row in rounded.tolist()]
 
 
 def _distinct(models: dict[str, Model]) -> list[Model]:

@@ -62,6 +62,7 @@ class PyTorchBackend:
             self._copying = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
             # One stream for all products: on several, cuBLAS does not promise equal bits.
             self._computing = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+            self._computing.wait_stream(torch.cuda.current_stream(self._device))  # the weights
 
     @property
     def numeric_path(self) -> str:

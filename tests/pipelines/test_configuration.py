@@ -33,6 +33,20 @@ def test_what_is_not_known_or_not_possible_is_refused(text: str, tmp_path: Path)
         load_configuration(path)
 
 
+def test_models_and_device_are_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "foreshock.toml"
+    path.write_text("[tag]\nmodel = 'a'\ntopic_model = 'b'\n", encoding="utf-8")
+    monkeypatch.setenv("FORESHOCK_TAG__DEVICE", "cpu")
+    tag = load_configuration(path).tag
+    assert (tag.model, tag.sentiment_model, tag.topic_model) == (Path("a"), None, Path("b"))
+    assert tag.device == "cpu"
+    assert tag.serving(Path("c")).topic_model is None
+    assert tag.serving(None) == tag
+    monkeypatch.setenv("FORESHOCK_TAG__DEVICE", "tpu")
+    with pytest.raises(ConfigurationError, match="'tpu'"):
+        load_configuration(path)
+
+
 def test_only_what_changes_rows_changes_the_configuration_hash(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
