@@ -24,7 +24,7 @@ class Backend(Protocol):
 
     The logits of a row depend on that row alone, bit for bit, whatever the rows beside it and the
     number of rows, as long as `numeric_path` stays the same; the padded length of a row is part of
-    it.
+    it. Several threads may ask at once.
     """
 
     @property

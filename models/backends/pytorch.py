@@ -13,6 +13,7 @@ Where memory runs out the shapes are halved, for good; `numeric_path` ends in th
 and changes with them.
 """
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -58,6 +59,7 @@ class PyTorchBackend:
         self.tokens_per_batch = tokens_per_batch or (32_768 if on_gpu else 512)
         self.texts_per_round = 32_768 if on_gpu else 1_024
         self._precision = precision
+        self._lock = threading.Lock()
         if on_gpu:
             self._copying = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
             # One stream for all products: on several, cuBLAS does not promise equal bits.
@@ -90,14 +92,15 @@ class PyTorchBackend:
         parts: list[_Running] = []
         start = 0
         while start < len(batch):
-            rows = batch[start : start + self._rows(batch.shape[1])]
-            try:
-                parts.append(self._start(rows))
-                start += len(rows)
-                continue
-            except torch.OutOfMemoryError as error:
-                reason = str(error).split(". ")[0]
-            self._halve(batch.shape[1], reason)
+            with self._lock:  # the shape must not change between cutting the rows and filling up
+                rows = batch[start : start + self._rows(batch.shape[1])]
+                try:
+                    parts.append(self._start(rows))
+                    start += len(rows)
+                    continue
+                except torch.OutOfMemoryError as error:
+                    reason = str(error).split(". ")[0]
+                self._halve(batch.shape[1], reason)
         return parts
 
     def _rows(self, length: int) -> int:

@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -108,6 +109,17 @@ def test_a_row_is_independent_of_its_company(backend: Backend, length: int) -> N
         for i, row in enumerate(order):
             if row < 8:
                 assert [v[i].tobytes() for v in together] == alone[row]
+
+
+def test_several_threads_may_ask_at_once(backend: Backend) -> None:
+    asked = [[batch(1 + i, 8 + 4 * (i % 2), seed=i) for i in range(j, j + 4)] for j in range(4)]
+
+    def answer(batches: list[TokenBatch]) -> list[bytes]:
+        return [values.tobytes() for found in backend.logits(batches) for values in found]
+
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(answer, asked))
+    assert together == [answer(batches) for batches in asked]
 
 
 def test_a_batch_larger_than_preferred_is_answered(backend: Backend) -> None:
