@@ -6,7 +6,7 @@ the life of the alerts is a step of this commit: it alone writes alerts and the 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter
 from typing import Any
 
@@ -66,17 +66,18 @@ class Committer:
             self._progress(tx, result, counters)
 
     def _rows(self, tx: Transaction, result: SliceResult, now: datetime) -> dict[str, int]:
-        outcome = result.outcome
-        stored = tx.insert_messages(message_rows(outcome.watched, now))
+        outcome, letters = result.outcome, result.dead_letters
+        messages = [one.tagged.message for one in outcome.watched]
+        stored = tx.upsert_records("messages", messages, received_at=repeat(now))
         tx.upsert("tags", tag_rows(outcome.watched, now))
-        tx.upsert("window_stats", window_rows(outcome.windows))
+        tx.upsert_records("window_stats", outcome.windows, frontier=_frontiers(outcome.windows))
         spikes = [spike for _, found in outcome.minutes for spike in found]
-        tx.upsert("spikes", spike_rows(spikes, self._run_id))
-        tx.upsert("dead_letters", dead_letter_rows(result.dead_letters, self._run_id, now))
+        tx.upsert_records("spikes", spikes, run_id=repeat(self._run_id))
+        bury(tx, letters, self._run_id, now)
         return {
             "stored": stored,
             "duplicates": result.duplicates + len(outcome.watched) - stored,
-            "dead_letters": len(result.dead_letters),
+            "dead_letters": len(letters),
             "late": 0,  # a history sorted by event time has none
             "spikes": len(spikes),
         }
@@ -92,7 +93,7 @@ class Committer:
                 changes += found
         latest = {change.alert.id: change.alert for change in changes}
         enriched = self._enrich(tx, list(latest.values()))
-        tx.upsert("alerts", [msgspec.structs.asdict(alert) for alert in enriched])
+        tx.upsert_records("alerts", enriched)
         self._append(tx, changes, now)
         return changes
 
@@ -106,7 +107,7 @@ class Committer:
             now,
             ACTOR,
         )
-        tx.upsert("alert_events", [msgspec.structs.asdict(row) for row in rows])
+        tx.upsert_records("alert_events", rows)
 
     def _progress(self, tx: Transaction, result: SliceResult, found: Mapping[str, int]) -> None:
         run = tx.run(self._run_id)
@@ -119,8 +120,9 @@ class Committer:
         tx.save_run({**run, "counters": counters})
 
 
-def message_rows(watched: Iterable[Watched], now: datetime) -> list[dict[str, Any]]:
-    return [{**msgspec.structs.asdict(one.tagged.message), "received_at": now} for one in watched]
+def bury(tx: Transaction, letters: Sequence[DeadLetter], run_id: str, now: datetime) -> None:
+    """Stores dead letters; twice is harmless, their ids being what they are."""
+    tx.upsert_records("dead_letters", letters, run_id=repeat(run_id), recorded_at=repeat(now))
 
 
 def tag_rows(watched: Iterable[Watched], now: datetime) -> list[dict[str, Any]]:
@@ -163,24 +165,8 @@ def _plain(tags: Tags) -> dict[str, Any]:
     }
 
 
-def window_rows(windows: Iterable[WindowStats]) -> list[dict[str, Any]]:
-    """The frontier of a final bucket is its end: where a replay is cut must not show in a row."""
-    return [
-        {**msgspec.structs.asdict(stats), "frontier": end}
-        for (start, seconds), held in groupby(windows, attrgetter("start", "seconds"))
-        for end in (start + _SPAN[seconds],)
-        for stats in held
-    ]
-
-
-def spike_rows(spikes: Iterable[Spike], run_id: str) -> list[dict[str, Any]]:
-    return [{**msgspec.structs.asdict(spike), "run_id": run_id} for spike in spikes]
-
-
-def dead_letter_rows(
-    letters: Iterable[DeadLetter], run_id: str, now: datetime
-) -> list[dict[str, Any]]:
-    return [
-        {**msgspec.structs.asdict(letter), "run_id": run_id, "recorded_at": now}
-        for letter in letters
-    ]
+def _frontiers(windows: Iterable[WindowStats]) -> Iterator[datetime]:
+    """That of a final bucket is its end: where a replay is cut must not show in a row."""
+    for (start, seconds), held in groupby(windows, attrgetter("start", "seconds")):
+        end = start + _SPAN[seconds]
+        yield from (end for _ in held)

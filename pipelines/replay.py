@@ -28,7 +28,7 @@ from connectors.message import Message
 from connectors.sorting import sorted_messages
 from connectors.store import Store
 from connectors.store.schema import runs
-from pipelines.commit import Committer, dead_letter_rows
+from pipelines.commit import Committer, bury
 from pipelines.configuration import Configuration
 from pipelines.evidence import AddEvidence
 from pipelines.graph import (
@@ -277,7 +277,7 @@ class _Run:
         """Stores dead letters; again on a resumed run, which their ids make harmless."""
         self.letters += len(letters)
         with self.store.transaction() as tx:
-            tx.upsert("dead_letters", dead_letter_rows(letters, self.run_id, datetime.now(UTC)))
+            bury(tx, letters, self.run_id, datetime.now(UTC))
         return []
 
     def _commit(self, stored: Stored) -> Callable[[SliceResult], None]:

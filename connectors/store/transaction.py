@@ -1,9 +1,10 @@
 """`Transaction`: what one slice of work reads and writes, all of it or nothing."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Select, delete, select, update
 
 from connectors.errors import StoreError
@@ -21,19 +22,15 @@ from connectors.store.writing import Row, Writer
 class Transaction:
     """One open transaction for writing; `Store.transaction` opens it and ends it.
 
-    Rows are dicts column -> value. Times are aware datetimes, JSON columns take plain Python
-    values, and a record's `schema` is ignored: `msgspec.structs.asdict(message)` is a row. All
-    rows of one call have the same columns; those left out are NULL in a new row and kept in a
-    stored one.
+    Rows are dicts column -> value, or records with the columns for fields. Times are aware
+    datetimes, JSON columns take plain Python values, and a record's `schema` is ignored. All rows
+    of one call have the same columns; those left out are NULL in a new row and kept in a stored
+    one.
     """
 
     def __init__(self, connection: Connection, writer: Writer) -> None:
         self._connection = connection
         self._writer = writer
-
-    def insert_messages(self, rows: Iterable[Row]) -> int:
-        """Inserts messages that are not there yet (the first copy wins); returns how many."""
-        return self._writer.write(self._connection, "messages", rows)
 
     def upsert(self, table_name: str, rows: Iterable[Row]) -> int:
         """Writes rows by primary key; returns how many were taken.
@@ -45,6 +42,15 @@ class Transaction:
         column.
         """
         return self._writer.write(self._connection, table_name, rows)
+
+    def upsert_records(
+        self, table_name: str, records: Sequence[msgspec.Struct], **columns: Iterable[Any]
+    ) -> int:
+        """`upsert` of records of one kind, which is faster.
+
+        `columns`: values in the records' order that they lack, or that stand for their own.
+        """
+        return self._writer.write_records(self._connection, table_name, records, columns)
 
     def rows(self, query: Select[Any]) -> list[dict[str, Any]]:
         """What `query` selects, as dicts."""

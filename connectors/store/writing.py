@@ -5,9 +5,11 @@ or by a worker that should be dead, turns nothing back.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Dialect, Table, and_, or_
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -65,21 +67,55 @@ class Writer:
         rows = rows if isinstance(rows, Sequence) else list(rows)
         if not rows:
             return 0
-        statement = self._statement(table_name, tuple(rows[0]))
+        names = tuple(name for name in rows[0] if name != _NOT_STORED)
+        # itemgetter of one name gives no tuple; every table has two columns that must be there.
+        values = itemgetter(*names, names[0])
+        try:
+            columns = list(zip(*map(values, rows), strict=True))[:-1]
+        except KeyError as error:
+            raise StoreError(f"a row for {table_name!r} lacks the column {error}") from error
+        return self._write(connection, table_name, names, columns)
+
+    def write_records(
+        self,
+        connection: Connection,
+        table_name: str,
+        records: Sequence[msgspec.Struct],
+        columns: Mapping[str, Iterable[Any]],
+    ) -> int:
+        """`write` for records of one kind, several times faster than their dicts.
+
+        `columns`: values that a record lacks or that stand for its own, one a record or more.
+        """
+        if not records:
+            return 0
+        fields = zip(*map(msgspec.structs.astuple, records), strict=True)
+        values = dict(zip(records[0].__struct_fields__, fields, strict=True))
+        values |= {name: tuple(islice(given, len(records))) for name, given in columns.items()}
+        return self._write(connection, table_name, tuple(values), list(values.values()))
+
+    def _write(
+        self,
+        connection: Connection,
+        table_name: str,
+        names: tuple[str, ...],
+        columns: list[tuple[Any, ...]],
+    ) -> int:
+        statement = self._statement(table_name, names)
         return sum(
-            statement.execute(connection, rows[start : start + _BATCH])
-            for start in range(0, len(rows), _BATCH)
+            statement.execute(connection, [values[start : start + _BATCH] for values in columns])
+            for start in range(0, len(columns[0]), _BATCH)
         )
 
-    def _statement(self, table_name: str, columns: tuple[str, ...]) -> "_Statement":
-        key = (table_name, columns)
+    def _statement(self, table_name: str, names: tuple[str, ...]) -> "_Statement":
+        key = (table_name, names)
         found = self._statements.get(key)
         if found is None:
             table = metadata.tables.get(table_name)
             if table is None:
                 raise StoreError(f"there is no table {table_name!r}")
-            names = [name for name in columns if name != _NOT_STORED]
-            if unknown := [name for name in names if name not in _writable(table)]:
+            known = _writable(table) | {_NOT_STORED}
+            if unknown := [name for name in names if name not in known]:
                 raise StoreError(f"the table {table_name!r} has no column {unknown[0]!r} to write")
             found = self._statements[key] = _Statement(table, names, self._dialect)
         return found
@@ -96,29 +132,26 @@ class _Statement:
     column where one is needed at all, is several times faster than its way of one row at a time.
     """
 
-    def __init__(self, table: Table, names: list[str], dialect: Dialect) -> None:
+    def __init__(self, table: Table, given: tuple[str, ...], dialect: Dialect) -> None:
+        """`given`: the columns in the order in which their values will come."""
+        names = [name for name in given if name != _NOT_STORED]
         compiled = _insert(table, names, dialect).compile(dialect=dialect, column_keys=names)
         self._sql = str(compiled)
         self._table = table.name
         self._names = list(compiled.positiontup or names)
         self._positional = bool(compiled.positiontup)
+        self._places = [given.index(name) for name in self._names]
         processors = (
             (index, table.columns[name].type.dialect_impl(dialect).bind_processor(dialect))
             for index, name in enumerate(self._names)
         )
         self._processors = [(index, process) for index, process in processors if process]
-        # itemgetter of one name gives no tuple; every table has two columns that must be there.
-        self._values = itemgetter(*self._names, self._names[0])
 
-    def execute(self, connection: Connection, rows: Sequence[Row]) -> int:
-        try:
-            columns = list(zip(*map(self._values, rows), strict=True))[:-1]
-        except KeyError as error:
-            raise StoreError(f"a row for {self._table!r} lacks the column {error}") from error
-        converted: list[Iterable[Any]] = list(columns)
+    def execute(self, connection: Connection, columns: Sequence[Sequence[Any]]) -> int:
+        converted: list[Iterable[Any]] = [columns[place] for place in self._places]
         try:
             for index, process in self._processors:
-                converted[index] = _each(process, columns[index])
+                converted[index] = _each(process, converted[index])
             values = list(zip(*converted, strict=True))
         except (ValueError, TypeError, AttributeError) as error:
             raise StoreError(f"a row for {self._table!r} cannot be stored: {error}") from error

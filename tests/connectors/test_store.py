@@ -135,7 +135,7 @@ def test_messages_come_back_as_they_went_in(store: Store) -> None:
         offset=2**40,
     )
     with store.transaction() as tx:
-        assert tx.insert_messages([row]) == 1
+        assert tx.upsert("messages", [row]) == 1
     (found,) = stored(store, "messages")
     del row["schema"]
     assert found == row | {"entities": ["AAPL", "MSFT"]}
@@ -145,9 +145,9 @@ def test_messages_come_back_as_they_went_in(store: Store) -> None:
 def test_the_first_copy_of_a_message_wins(store: Store) -> None:
     first, second = message("m", text="first"), message("m", text="second")
     with store.transaction() as tx:
-        assert tx.insert_messages([first, second, message("n")]) == 2
-        assert tx.insert_messages([second]) == 0
-        assert tx.insert_messages([]) == 0
+        assert tx.upsert("messages", [first, second, message("n")]) == 2
+        assert tx.upsert("messages", [second]) == 0
+        assert tx.upsert("messages", []) == 0
     assert [row["text"] for row in stored(store, "messages")] == ["first", "a"]
 
 
@@ -293,11 +293,11 @@ def test_what_does_not_fit_a_table_is_an_error_that_names_it(store: Store) -> No
         with pytest.raises(StoreError, match="no table 'nothing'"):
             tx.upsert("nothing", [{"id": 1}])
         with pytest.raises(StoreError, match="'messages' has no column 'txt'"):
-            tx.insert_messages([message("m") | {"txt": "a"}])
+            tx.upsert("messages", [message("m") | {"txt": "a"}])
         with pytest.raises(StoreError, match="lacks the column 'source'"):
-            tx.insert_messages([message("m"), {"id": "n"}])
+            tx.upsert("messages", [message("m"), {"id": "n"}])
         with pytest.raises(StoreError, match="has no zone"):
-            tx.insert_messages([message("m", published_at=datetime(2020, 1, 1))])  # noqa: DTZ001
+            tx.upsert("messages", [message("m", published_at=datetime(2020, 1, 1))])  # noqa: DTZ001
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_an_exception_undoes_the_whole_transaction(
 ) -> None:
     def slice_of_work() -> None:
         with store.transaction() as tx:
-            tx.insert_messages([message("m")])
+            tx.upsert("messages", [message("m")])
             tx.upsert("window_stats", rows)
 
     with pytest.raises(error):
@@ -324,5 +324,5 @@ def test_an_exception_undoes_the_whole_transaction(
 def test_rows_of_more_than_one_batch_are_all_written(store: Store) -> None:
     rows = [message(str(number)) for number in range(12_001)]
     with store.transaction() as tx:
-        assert tx.insert_messages(iter(rows)) == 12_001
+        assert tx.upsert("messages", iter(rows)) == 12_001
     assert len(stored(store, "messages")) == 12_001

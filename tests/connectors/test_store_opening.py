@@ -160,10 +160,10 @@ def test_a_kill_within_a_transaction_leaves_only_whole_transactions(tmp_path: Pa
     script = """
         store = Store.open(sys.argv[1])
         with store.transaction() as tx:
-            tx.insert_messages(rows(0, 100))
+            tx.upsert("messages", rows(0, 100))
             tx.save_state("r", 1, {"watch": (1, b"one")})
         with store.transaction() as tx:
-            tx.insert_messages(rows(100, 20_000))  # more than SQLite keeps in memory
+            tx.upsert("messages", rows(100, 20_000))  # more than SQLite keeps in memory
             tx.save_state("r", 2, {"watch": (1, b"two")})
             os.kill(os.getpid(), signal.SIGKILL)
     """
@@ -185,7 +185,7 @@ def test_two_processes_writing_at_once_lose_nothing(tmp_path: Path) -> None:
                 with store.transaction() as tx:
                     count = len(tx.state("shared"))
                     tx.save_state("shared", 0, {f"c{count}": (1, b"")})
-                    tx.insert_messages(rows(start + 10 * number, 10))
+                    tx.upsert("messages", rows(start + 10 * number, 10))
     """
     processes = [run(script, path, start) for start in ("0", "100000")]
     assert [process.wait() for process in processes] == [0, 0]

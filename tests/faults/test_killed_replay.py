@@ -17,7 +17,7 @@ from connectors.store.schema import runs
 from tests.end_to_end.stores import contents
 
 SLICE = 100
-DEADLINE = 120.0
+DEADLINE = 300.0
 
 
 def start(source: Path, store: Path) -> "subprocess.Popen[bytes]":

@@ -125,7 +125,7 @@ def filled(
     stats = [stat for minute in minutes for stat in minute.stats.values()] + roll_up(minutes)
     with Store.open(path) as store:
         with store.transaction() as tx:
-            tx.insert_messages([_message(one, given, linked) for one in seen])
+            tx.upsert("messages", [_message(one, given, linked) for one in seen])
             tx.upsert("tags", [_tags(one) for one in seen])
             tx.upsert(
                 "window_stats",
