@@ -127,7 +127,7 @@ class MessageStream(Iterator[Message | DeadLetter]):
         return self._file.size
 
     @property
-    def bytes_read(self) -> int:
+    def done(self) -> int:
         """Bytes read from disk so far, of `size`."""
         return self._file.bytes_read
 

@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from queue import Full, Queue
 from typing import Any, Protocol
 
@@ -23,7 +22,6 @@ from sqlalchemy import select
 
 from connectors.dead_letter import DeadLetter
 from connectors.errors import SourceTruncated
-from connectors.files import MessageStream, fingerprint, read_messages
 from connectors.message import Message
 from connectors.sorting import sorted_messages
 from connectors.store import Store
@@ -41,6 +39,7 @@ from pipelines.graph import (
 )
 from pipelines.manifest import digest, manifest
 from pipelines.slices import Slice, cut
+from pipelines.sources import Parsing, Source, Stream
 
 _SWITCH_SECONDS = 0.0005
 _GARBAGE_THRESHOLD = 50_000
@@ -68,14 +67,6 @@ class Silent:
     def remark(self, text: str) -> None: ...
 
 
-@dataclass(frozen=True)
-class Parsing:
-    """How the records of the files become messages. `source` names them all; None: by file name."""
-
-    mapping: dict[str, str] = field(default_factory=dict)
-    source: str | None = None
-
-
 class ReplayResult(msgspec.Struct, frozen=True):
     """The reconciliation of a run: read = stored + duplicates + dead_letters."""
 
@@ -95,7 +86,7 @@ class ReplayResult(msgspec.Struct, frozen=True):
 
 
 def replay(
-    sources: Sequence[Path],
+    sources: Sequence[Source],
     *,
     database: str,
     configuration: Configuration,
@@ -103,20 +94,17 @@ def replay(
     author_key: bytes | None = None,
     watching: Watching | None = None,
 ) -> ReplayResult:
-    """Replays the files into `database` and returns the reconciliation.
+    """Replays the sources into `database` and returns the reconciliation.
 
     A source that is cut short is used as far as it goes, and named in the result. Raises
-    `SourceError` for one that cannot be used at all, `StoreError`, `ArtifactError`.
+    `SourceError` for one that cannot be used at all, `BrokerError`, `StoreError`, `ArtifactError`.
     """
     started = time.monotonic()
     parsing = parsing or Parsing()
-    streams = [
-        read_messages(path, mapping=parsing.mapping, source=parsing.source, author_key=author_key)
-        for path in sources
-    ]
+    streams = [source.stream(parsing, author_key) for source in sources]
     model = configuration.tag.tagger().identity
     described = manifest(
-        sources=[_describe(path) for path in sources],
+        sources=[source.describe() for source in sources],
         parsing=msgspec.to_builtins(parsing),
         configuration=configuration.meaning(),
         model=model,
@@ -143,11 +131,6 @@ def replay(
         truncated=row["error"],
         **{name: row["counters"].get(name, 0) for name in names},
     )
-
-
-def _describe(path: Path) -> dict[str, Any]:
-    of_bytes = fingerprint(path)
-    return {"name": path.name, "sha256": of_bytes.sha256, "bytes": of_bytes.size}
 
 
 @contextmanager
@@ -205,7 +188,7 @@ class _Run:
         (run,) = self.store.rows(select(runs).where(runs.c.id == self.run_id))
         return run
 
-    def go_on(self, streams: Sequence[MessageStream], counters: dict[str, Any]) -> None:
+    def go_on(self, streams: Sequence[Stream], counters: dict[str, Any]) -> None:
         """Runs every slice that is not committed yet, then closes the run."""
         settings = self.context.configuration.replay
         done = counters.get("position", 0)
@@ -246,7 +229,7 @@ class _Run:
                 deliver(None)
             watching.result()
 
-    def _readable(self, streams: Sequence[MessageStream]) -> Iterator[Message]:
+    def _readable(self, streams: Sequence[Stream]) -> Iterator[Message]:
         """The messages of all sources; what is none goes to the dead letters on the way."""
         held: list[DeadLetter] = []
         for stream in streams:
@@ -259,7 +242,7 @@ class _Run:
                     if len(held) >= _TOGETHER:
                         held = self._bury(held)
                 if count % _TOGETHER == 0:
-                    self.watching.reading(stream.source, stream.bytes_read, stream.size)
+                    self.watching.reading(stream.source, stream.done, stream.size)
             if stream.naive_times:
                 self.watching.remark(
                     f"{stream.source}: {stream.naive_times:,} times without a time zone were "
@@ -267,7 +250,7 @@ class _Run:
                 )
         self._bury(held)
 
-    def _whole(self, stream: MessageStream) -> Iterator[Message | DeadLetter]:
+    def _whole(self, stream: Stream) -> Iterator[Message | DeadLetter]:
         try:
             yield from stream
         except SourceTruncated as error:

@@ -9,8 +9,8 @@ import typer
 from pipelines.command.console import out, print_json
 from pipelines.command.options import Json
 from pipelines.command.replay import run_replay, show
-from pipelines.replay import Parsing
 from pipelines.sample import SAMPLE
+from pipelines.sources import File, Parsing
 
 
 def command(
@@ -27,7 +27,7 @@ def command(
     database = f"sqlite:///{store}"
     if not json:
         out.print("Replaying five months of tweets on thirty American companies (StockNet, 2014)")
-    result = run_replay([SAMPLE], database, report, Parsing(source="stocknet"), None)
+    result = run_replay([File(SAMPLE)], database, report, Parsing(source="stocknet"), None)
     if json:
         print_json({**msgspec.to_builtins(result), "database": database, "report": str(report)})
         return

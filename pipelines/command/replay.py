@@ -20,9 +20,10 @@ from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json
 from pipelines.command.progress import progress_bar
 from pipelines.configuration import load_configuration
 from pipelines.naming import display_name, headline
-from pipelines.replay import Parsing, ReplayResult, replay
+from pipelines.replay import ReplayResult, replay
 from pipelines.report import write_report
 from pipelines.report.wording import weight
+from pipelines.sources import File, Parsing, Source
 
 _SHOWN = 10  # alerts in the summary on the screen
 
@@ -49,9 +50,9 @@ def command(
 
     A replay that was killed goes on where it was when the same command is given again.
     """
-    result = run_replay(
-        sources, database, report, Parsing(mapping_of(mapping or ()), source), config
-    )
+    files = [File(path) for path in sources]
+    parsing = Parsing(mapping_of(mapping or ()), source)
+    result = run_replay(files, database, report, parsing, config)
     if json:
         print_json(msgspec.to_builtins(result))
     else:
@@ -63,7 +64,7 @@ def command(
 
 
 def run_replay(
-    sources: Sequence[Path],
+    sources: Sequence[Source],
     database: str,
     report: Path | None,
     parsing: Parsing,

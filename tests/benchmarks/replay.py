@@ -17,6 +17,7 @@ from pipelines.configuration import Configuration
 from pipelines.records import content
 from pipelines.replay import replay
 from pipelines.sample import SAMPLE
+from pipelines.sources import File
 
 
 def main(source: Path) -> None:
@@ -31,7 +32,7 @@ def main(source: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         database = f"sqlite:///{folder}/benchmark.db"
         started = time.perf_counter()
-        replay([source], database=database, configuration=configuration)
+        replay([File(source)], database=database, configuration=configuration)
         whole = time.perf_counter() - started
     cached = (cached + _bare(texts, cache_size=configuration.tag.cache)) / 2
     count = len(texts)

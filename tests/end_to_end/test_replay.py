@@ -10,14 +10,15 @@ import pytest
 from connectors.errors import SourceError
 from connectors.store import Store
 from pipelines.configuration import Configuration, ReplaySettings
-from pipelines.replay import Parsing, ReplayResult, replay
+from pipelines.replay import ReplayResult, replay
+from pipelines.sources import File, Parsing
 from tests.conftest import MESSAGES, TWICE
 from tests.end_to_end.stores import contents
 
 
 def run(source: Path, store: Path, slice_messages: int = 20_000) -> ReplayResult:
     configuration = Configuration(replay=ReplaySettings(slice_messages=slice_messages))
-    return replay([source], database=f"sqlite:///{store}", configuration=configuration)
+    return replay([File(source)], database=f"sqlite:///{store}", configuration=configuration)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_times_without_a_zone_are_said_once(tmp_path: Path) -> None:
     source = tmp_path / "naive.csv"
     source.write_text("date,headline\n2014-01-20 10:00,Oil falls\n2014-01-20 11:00,Oil rises\n")
     replay(
-        [source],
+        [File(source)],
         database=f"sqlite:///{tmp_path / 'naive.db'}",
         configuration=Configuration(),
         parsing=Parsing(),
