@@ -68,7 +68,7 @@ class Model:
         """Runs one batch of every padded length of usual messages: the engine then has its code."""
         longest = min(longest, self.max_tokens)
         lengths = sorted({padded_length(n, longest) for n in range(1, longest + 1)})
-        token = self.padding + 1
+        token = 0 if self.padding else 1
         rows = (np.full((self._rows(length), length), token, np.int32) for length in lengths)
         for _ in self.backend.logits(rows):
             pass
