@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,7 @@ from tests.models.texts import training_texts
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of exports of this module's own."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
@@ -54,6 +56,12 @@ def on_cpu(model: Path = DEFAULT_ARTIFACT, **options: Path) -> Tagger:
     return Tagger(model, device="cpu", cache_size=0, threads=1, **options)
 
 
+@cache
+def shared(folder: Path) -> Tagger:
+    """Loaded once for all tests that change neither the folder nor the tagger."""
+    return on_cpu(folder)
+
+
 def transformers_logits(folder: Path, texts: list[str]) -> np.ndarray:
     """What transformers itself says, text by text, in the order of our labels."""
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
@@ -76,21 +84,21 @@ def transformers_logits(folder: Path, texts: list[str]) -> np.ndarray:
 def test_logits_are_those_of_transformers(made: dict[str, Path], architecture: str) -> None:
     texts = [*HEADLINES, *training_texts()[:20], "oil " * 100]
     expected = transformers_logits(made[architecture], texts)
-    (found, _) = on_cpu(made[architecture]).logits(texts)
+    (found, _) = shared(made[architecture]).logits(texts)
     assert np.abs(expected).max() > 0.1
     assert np.abs(found - expected).max() < 1e-4
 
 
 @pytest.mark.parametrize("architecture", [*ARCHITECTURES, "bert-wide"])
 def test_tags_do_not_depend_on_company(made: dict[str, Path], architecture: str) -> None:
-    tagger = on_cpu(made[architecture])
+    tagger = shared(made[architecture])
     together = tagged(tagger, [*training_texts()[:40], *HEADLINES])[40:]
     assert together == [tags for text in HEADLINES for tags in tagged(tagger, [text])]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_no_text_is_lost(made: dict[str, Path], architecture: str) -> None:
-    assert len(tagged(on_cpu(made[architecture]), ODD_TEXTS)) == len(ODD_TEXTS)
+    assert len(tagged(shared(made[architecture]), ODD_TEXTS)) == len(ODD_TEXTS)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -110,7 +118,7 @@ def test_pytorch_computes_the_same(made: dict[str, Path], architecture: str) -> 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_marks_of_mentions_are_not_seen(made: dict[str, Path], architecture: str) -> None:
-    tagger, text = on_cpu(made[architecture]), HEADLINES[0]
+    tagger, text = shared(made[architecture]), HEADLINES[0]
     assert tagger.tag([mark(text, 0, 5)]) == tagger.tag([text])
 
 
@@ -350,6 +358,6 @@ def kept_export(folder: Path) -> Path:
 
 
 def test_every_tag_of_a_checkpoint_is_one_of_ours(made: dict[str, Path]) -> None:
-    for tags in on_cpu(made["roberta"]).tag(HEADLINES):
+    for tags in shared(made["roberta"]).tag(HEADLINES):
         assert isinstance(tags, Tags)
         assert (tags.sentiment in SENTIMENTS, tags.topic in TOPICS) == (True, True)
