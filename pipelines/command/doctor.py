@@ -8,14 +8,18 @@ from typing import Annotated
 
 import typer
 from rich.text import Text
+from sqlalchemy import func, select
 
 from connectors.errors import ConnectorError
 from connectors.store import Store
+from connectors.store.schema import tags
+from models.artifact import TaggingConfig
 from models.backends.choice import choose
 from models.backends.openvino import instruction_set
+from models.drift import compare, observed_counts, reference
 from models.entities import Recogniser
 from models.errors import ModelError
-from models.tags import Tags
+from models.tags import HEADS, Tags
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import Config, Json, Model
 from pipelines.configuration import ConfigurationError, load_configuration
@@ -36,9 +40,9 @@ def command(
 
     def artifact() -> str:
         tagger = load_configuration(config).tag.serving(model).tagger()
-        (tags,) = tagger.tag(["Profit falls"])
-        if not isinstance(tags, Tags):
-            raise ModelError(f"the model fails on a plain text: {tags}")
+        (answer,) = tagger.tag(["Profit falls"])
+        if not isinstance(answer, Tags):
+            raise ModelError(f"the model fails on a plain text: {answer}")
         name = tagger.identity
         return f"{name.name} {name.version}, {name.checksum[:12]}, on {name.numeric_path}"
 
@@ -51,6 +55,11 @@ def command(
     def store() -> str:
         with Store.existing(database or "") as opened:
             return f"{opened.url}: {len(opened.alerts()):,} alerts"
+
+    def labels() -> str:
+        normal = load_configuration(config).tag.serving(model).tagger().config
+        with Store.existing(database or "") as opened:
+            return "; ".join(_mix(opened, head, normal) for head in HEADS)
 
     def configuration() -> str:
         load_configuration(config)
@@ -65,7 +74,7 @@ def command(
         "companies": lambda: f"{len(Recogniser.default().table.companies):,} companies",
     }
     if database:
-        checks["store"] = store
+        checks |= {"store": store, "labels": labels}
     results = list(_results(checks))
     if json:
         print_json([{"check": name, "ok": ok, "detail": said} for name, ok, said in results])
@@ -75,6 +84,19 @@ def command(
             out.print(mark.append(f"  {name:<14} {inert(said)}", style="not bold default"))
     if not all(ok for _, ok, _ in results):
         sys.exit(1)
+
+
+def _mix(store: Store, head: str, normal: TaggingConfig) -> str:
+    """How far the mix of a head's labels in the store is from what the model learned on."""
+    label = tags.c[head]
+    rows = store.rows(select(label, func.count().label("texts")).group_by(label))
+    expected = reference(normal, head)
+    counts = observed_counts(head, {row[head]: row["texts"] for row in rows})
+    drift = compare(counts, expected) if expected else None
+    if drift is None:
+        return f"{head}: nothing to compare"
+    moved = "another mix than in training" if drift.labels_moved else "much as in training"
+    return f"{head}: {moved} (stability index {drift.psi:.2f}, {drift.n:,} messages)"
 
 
 def _results(checks: dict[str, Check]) -> Iterator[tuple[str, bool, str]]:

@@ -184,7 +184,17 @@ def test_doctor_names_what_is_wrong(foreshock: Any) -> None:
     assert all(check["ok"] for check in healthy.json)
     ill = foreshock("doctor", "--database", "sqlite:///missing.db", "--json")
     assert ill.code == 1
-    assert [check["check"] for check in ill.json if not check["ok"]] == ["store"]
+    assert [check["check"] for check in ill.json if not check["ok"]] == ["store", "labels"]
+
+
+def test_doctor_holds_the_labels_of_a_store_against_those_of_training(
+    foreshock: Any, history: Path
+) -> None:
+    foreshock("replay", history, "--database", "sqlite:///a.db")
+    checks = foreshock("doctor", "--database", "sqlite:///a.db", "--json").json
+    (said,) = (check["detail"] for check in checks if check["check"] == "labels")
+    assert "2 messages" in said
+    assert "sentiment" in said
 
 
 def test_doctor_says_which_device_the_model_runs_on_and_why(
