@@ -29,9 +29,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt infra/setup/venv.sh
 	@touch $@
 
 # The tests train a tiny model, so they need PyTorch; the report is looked at in a real browser,
-# and the store is tried on a real PostgreSQL.
+# the store is tried on a real PostgreSQL, and streaming on a real Kafka, which Maven fetches.
 $(VENV)/.installed-test: $(VENV)/.installed infra/setup/debian.sh
-	@infra/setup/debian.sh chromium postgresql
+	@infra/setup/debian.sh chromium postgresql default-jre-headless maven
+	@$(BIN)/python -m infra.kafka.broker fetch
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,train]' --group dev
 	@touch $@
 

@@ -31,3 +31,11 @@ class Rejected(ConnectorError):
     def __init__(self, reason: str, sentence: str) -> None:
         super().__init__(sentence)
         self.reason = reason
+
+
+class BrokerError(ConnectorError):
+    """Kafka cannot be reached, refuses, lacks what was asked for, or takes too long."""
+
+
+class KafkaSettingsError(ConnectorError, ValueError):
+    """Settings of Kafka, or a place in a topic, that cannot be."""

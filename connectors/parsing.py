@@ -201,10 +201,10 @@ def _first(record: Mapping[str, object], columns: tuple[str, ...]) -> tuple[obje
 
 def _text(record: Mapping[str, object], columns: tuple[str, ...]) -> str | None:
     value, column = _first(record, columns)
-    return None if value is None else _storable(value, column)
+    return None if value is None else storable(value, column)
 
 
-def _storable(value: object, column: str) -> str:
+def storable(value: object, column: str) -> str:
     """`value` as text that every store can hold: no NUL, no half of a surrogate pair."""
     if not isinstance(value, str):
         kind = type(value).__name__
@@ -230,7 +230,7 @@ def _named(value: object, column: str) -> str:
         value = next((value[name] for name in _INNER_NAMES if value.get(name)), value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return _storable(value, column)
+    return storable(value, column)
 
 
 def _identifier(record: Mapping[str, object], columns: tuple[str, ...]) -> str | None:
@@ -249,7 +249,7 @@ def _tickers(record: Mapping[str, object], columns: tuple[str, ...]) -> tuple[st
     if isinstance(value, dict):
         value = value.get("symbols", ())  # Twitter's `entities`
     if isinstance(value, str):
-        names: Iterable[str] = _storable(value, column).replace(",", " ").replace(";", " ").split()
+        names: Iterable[str] = storable(value, column).replace(",", " ").replace(";", " ").split()
     elif isinstance(value, list | tuple):
         names = [_named(item, column) for item in value]
     else:

@@ -1,4 +1,4 @@
-"""What many tests share: small histories, and a real PostgreSQL."""
+"""What many tests share: small histories, a real PostgreSQL, a real Kafka."""
 
 import gzip
 import itertools
@@ -9,8 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from connectors.kafka.settings import KafkaSettings
+from connectors.kafka.topics import create_topic
+from infra.kafka.broker import Broker, missing
 from pipelines.sample import SAMPLE
-from tests.servers import postgresql
+from tests.servers import kafka, postgresql
 
 MESSAGES = 1200
 TWICE = 40
@@ -54,6 +57,32 @@ def postgresql_url(postgresql_server: str) -> str:
     with psycopg.connect(postgresql_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return f"{postgresql_server.rpartition('/')[0]}/{name}"
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A Kafka broker; a test that kills it starts it again."""
+    if reason := missing():
+        pytest.skip(reason)
+    with kafka.running(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka_settings(kafka_broker: Broker) -> KafkaSettings:
+    """Settings under which everything is allowed."""
+    return KafkaSettings(brokers=kafka_broker.address, stall_seconds=60)
+
+
+_topic_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def topic(kafka_settings: KafkaSettings) -> str:
+    """An empty topic of three partitions."""
+    name = f"topic-{next(_topic_numbers)}"
+    create_topic(kafka_settings, name, 3)
+    return name
 
 
 _FIRMS = ("Boeing", "Pfizer", "Walmart", "Intel")

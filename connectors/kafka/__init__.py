@@ -1,0 +1,1 @@
+"""Kafka: settings, a resumable reader, a sink that waits for the broker's word."""
