@@ -18,4 +18,12 @@ class SeriesError(AlertingError):
 
 
 class LedgerError(AlertingError):
-    """Changes cannot be appended to the ledger."""
+    """The ledger, or a head of it, cannot be continued or understood."""
+
+
+class DecisionRefused(AlertingError):
+    """What a person wants to do to an alert makes no sense."""
+
+
+class KeyFileError(AlertingError):
+    """A key cannot be made or used."""

@@ -1,15 +1,17 @@
 """The record of what happened to alerts: append-only, each row sealed with the one before it.
 
-A row's hash covers every column but `hash` and `signature`, `previous_hash` included, so that a
-changed, removed or moved row breaks the chain. Rows cut off at the end are found only against a
-head (the last hash) that was kept elsewhere.
+A row's hash is SHA-256 of the hash before it and of the digest of its content, which is every other
+column, the time it was recorded included: a changed, removed or moved row breaks the chain, and the
+digests alone of rows that may not be shown still link those that may. Rows cut off at the end, and
+a chain that was computed anew, are found only against a head that was kept elsewhere.
 """
 
 import hashlib
+import hmac
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -18,27 +20,24 @@ from alerting.errors import LedgerError
 GENESIS = "0" * 64
 """`previous_hash` of the first row."""
 
-
-class Recordable(Protocol):
-    """What the ledger files: an `AlertChange`, or what a person did to an alert."""
-
-    @property
-    def event_id(self) -> str: ...
-    @property
-    def alert_id(self) -> str: ...
-    @property
-    def event(self) -> str: ...
-    @property
-    def occurred_at(self) -> datetime: ...
-    @property
-    def details(self) -> dict[str, Any]: ...
+_CHAINED = ("previous_hash", "hash")
 
 
-Entry = TypeVar("Entry", bound=Recordable)
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be filed. `seals`: [message id, `seal`] of each message that the alert shows;
+    `run_id`: the run that found it. A person's entry has neither."""
+
+    event_id: str
+    alert_id: str
+    event: str
+    occurred_at: datetime
+    details: dict[str, Any]
+    run_id: str | None = None
+    seals: list[list[str]] | None = None
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of `alert_events`. Times are UTC; `details` is JSON."""
+    """A row of `alert_events`. Times are UTC; `details` and `seals` are JSON."""
 
     sequence: int
     id: str
@@ -48,106 +47,131 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     recorded_at: datetime
     actor: str
     details: dict[str, Any]
+    run_id: str | None = None
+    seals: list[list[str]] | None = None
     previous_hash: str
     hash: str
-    signature: str | None = None
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """The first row that does not hold, and why."""
+    """The first row that does not hold, and why. `id` is what stands in that place now, if any."""
 
     sequence: int
     reason: str
+    id: str | None = None
 
 
-def unseen(changes: Iterable[Entry], known: Collection[str]) -> list[Entry]:
-    """Those whose event is not in the ledger yet (`known` event ids), each once, in order."""
-    fresh: dict[str, Entry] = {}
-    for change in changes:
-        if change.event_id not in known:
-            fresh.setdefault(change.event_id, change)
-    return list(fresh.values())
+class Point(msgspec.Struct, frozen=True):
+    """A place in the chain: the hash of the row with this sequence; GENESIS at 0."""
+
+    sequence: int = 0
+    hash: str = GENESIS
 
 
 def append(
-    previous_hash: str,
-    sequence: int,
-    changes: Iterable[Recordable],
-    recorded_at: datetime,
-    actor: str,
+    end: Point, entries: Iterable[Entry], recorded_at: datetime, actor: str
 ) -> list[LedgerRow]:
-    """Rows that continue a ledger whose last row has this `sequence` and hash.
+    """Rows that continue a ledger that ends at `end`.
 
-    An empty ledger continues from GENESIS and 0. Raises `LedgerError` for details that JSON cannot
-    hold or a time without a zone.
+    Raises `LedgerError` for details that JSON cannot hold or a time without a zone.
     """
     rows: list[LedgerRow] = []
-    for change in changes:
-        sequence += 1
+    for entry in entries:
         row = LedgerRow(
-            sequence=sequence,
-            id=change.event_id,
-            alert_id=change.alert_id,
-            event=change.event,
-            occurred_at=change.occurred_at,
+            sequence=end.sequence + 1,
+            id=entry.event_id,
+            alert_id=entry.alert_id,
+            event=entry.event,
+            occurred_at=entry.occurred_at,
             recorded_at=recorded_at,
             actor=actor,
-            details=change.details,
-            previous_hash=previous_hash,
+            details=entry.details,
+            run_id=entry.run_id,
+            seals=entry.seals,
+            previous_hash=end.hash,
             hash="",
         )
-        previous_hash = hash_of(row)
-        rows.append(msgspec.structs.replace(row, hash=previous_hash))
+        end = Point(row.sequence, link(end.hash, content_digest(row)))
+        rows.append(msgspec.structs.replace(row, hash=end.hash))
     return rows
 
 
-def hash_of(row: LedgerRow) -> str:
-    """SHA-256 of the row's canonical form: JSON, keys sorted, UTF-8, times in UTC to microseconds.
+def content_digest(row: LedgerRow) -> str:
+    """SHA-256 of all columns but the two hashes: `canonical`, times in UTC to microseconds.
 
     Raises `LedgerError`.
     """
-    fields = {
-        name: getattr(row, name)
-        for name in row.__struct_fields__
-        if name not in ("hash", "signature")
-    }
+    fields = {name: getattr(row, name) for name in row.__struct_fields__ if name not in _CHAINED}
     for name in ("occurred_at", "recorded_at"):
         if fields[name].tzinfo is None:
             raise LedgerError(f"{name} of event {row.id} has no time zone: give it in UTC")
         fields[name] = fields[name].astimezone(UTC).isoformat(timespec="microseconds")
     try:
-        text = json.dumps(
-            fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-        )
+        return hashlib.sha256(canonical(fields)).hexdigest()
     except (TypeError, ValueError) as error:
         raise LedgerError(f"details of event {row.id} are not JSON ({error})") from error
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def link(previous_hash: str, digest: str) -> str:
+    """The hash of a row: SHA-256 of the 32 bytes before it and the 32 of its content's digest."""
+    return hashlib.sha256(bytes.fromhex(previous_hash + digest)).hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """JSON, keys sorted, no blanks, UTF-8. Raises TypeError or ValueError for what it cannot be."""
+    text = json.dumps(
+        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
+    return text.encode("utf-8", "surrogatepass")
+
+
+def seal(salt: str, message: Mapping[str, Any]) -> str:
+    """HMAC-SHA-256 of a message as an alert shows it, under its salt (hexadecimal).
+
+    With the salt it proves the text. Without it, after the text was erased, it tells nothing of it:
+    no guess of the text can be tried.
+    """
+    return hmac.digest(bytes.fromhex(salt), canonical(message), "sha256").hex()
 
 
 def verify(
-    rows: Iterable[LedgerRow],
-    previous_hash: str = GENESIS,
-    sequence: int = 0,
-    head: str | None = None,
+    rows: Iterable[LedgerRow | Broken], start: Point | None = None, head: Point | None = None
 ) -> Broken | None:
     """The first row that is not what was written, or None where the ledger holds.
 
-    `previous_hash` and `sequence` are of the row before the first given; `head`, where known, is
-    the hash that the last row must have.
+    A row that could not even be read comes as `Broken` itself. `start`: where the row before the
+    first given stands. `head`: a place that the chain must run through.
     """
+    end = start or Point()
     ids: set[str] = set()
+    passed = head is None or head == end
     for row in rows:
-        sequence += 1
-        if row.sequence != sequence:
-            return Broken(sequence, f"missing or moved: row {row.sequence} stands in its place")
-        if row.previous_hash != previous_hash:
-            return Broken(sequence, "does not continue the row before it")
-        if row.hash != hash_of(row):
-            return Broken(sequence, "its content does not match its hash")
-        if row.id in ids:
-            return Broken(sequence, f"event {row.id} stands in the ledger twice")
+        if isinstance(row, Broken):
+            return msgspec.structs.replace(row, sequence=end.sequence + 1)
+        reason = _reason(row, end, ids)
+        if reason is not None:
+            return Broken(end.sequence + 1, reason, row.id)
         ids.add(row.id)
-        previous_hash = row.hash
-    if head is not None and head != previous_hash:
-        return Broken(sequence + 1, "rows are missing at the end: the last hash is not the head")
+        end = Point(row.sequence, row.hash)
+        if head is not None and head.sequence == end.sequence:
+            if head != end:
+                return Broken(end.sequence, "is not the row that the head was taken of", row.id)
+            passed = True
+    if not passed and head is not None:
+        return Broken(
+            end.sequence + 1,
+            f"rows are missing at the end: the head was taken at row {head.sequence}",
+        )
+    return None
+
+
+def _reason(row: LedgerRow, end: Point, ids: set[str]) -> str | None:
+    if row.sequence != end.sequence + 1:
+        return f"missing or moved: row {row.sequence} stands in its place"
+    if row.previous_hash != end.hash:
+        return "does not continue the row before it"
+    if row.hash != link(end.hash, content_digest(row)):
+        return "its content does not match its hash"
+    if row.id in ids:
+        return f"event {row.id} stands in the ledger twice"
     return None

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from alerting import ledger
 from alerting.alert import Alert, AlertChange
 from alerting.lifecycle import Lifecycle, LifecycleSettings
 from alerting.spike import Spike
@@ -21,14 +20,12 @@ from connectors.dead_letter import DeadLetter
 from connectors.store import Store, Transaction
 from models.tags import SENTIMENTS, ModelIdentity, Tags
 from pipelines.graph import SliceResult
+from pipelines.recording import record_changes
 from pipelines.records import Watched
 
 _LIFECYCLE = "alerts"
 _VERSION = 1
 _SPAN = {seconds: timedelta(seconds=seconds) for seconds in (60, 3600)}
-ACTOR = "foreshock"
-"""Who the ledger names for what no person did."""
-
 COUNTERS = ("stored", "duplicates", "dead_letters", "late", "spikes", "alerts")
 
 Enrich = Callable[[Transaction, Sequence[Alert]], list[Alert]]
@@ -91,23 +88,9 @@ class Committer:
             for event in events:
                 self._alerts, found = self._life.step(self._alerts, event)
                 changes += found
-        latest = {change.alert.id: change.alert for change in changes}
-        enriched = self._enrich(tx, list(latest.values()))
-        tx.upsert_records("alerts", enriched)
-        self._append(tx, changes, now)
+        enriched = self._enrich(tx, [change.alert for change in changes])
+        record_changes(tx, list(zip(changes, enriched, strict=True)), self._run_id, now)
         return changes
-
-    def _append(self, tx: Transaction, changes: list[AlertChange], now: datetime) -> None:
-        known = tx.known_events([change.event_id for change in changes])
-        head = tx.last_event()
-        rows = ledger.append(
-            head["hash"] if head else ledger.GENESIS,
-            head["sequence"] if head else 0,
-            ledger.unseen(changes, known),
-            now,
-            ACTOR,
-        )
-        tx.upsert_records("alert_events", rows)
 
     def _progress(self, tx: Transaction, result: SliceResult, found: Mapping[str, int]) -> None:
         run = tx.run(self._run_id)

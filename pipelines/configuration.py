@@ -16,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from alerting.decisions import DecisionSettings
 from alerting.detectors.surge import SurgeSettings
 from alerting.errors import AlertingError
 from alerting.lifecycle import LifecycleSettings
@@ -79,7 +80,8 @@ class ReplaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The sections of the file. `surge` is the detector, `alerts` the life of an alert."""
+    """The sections of the file. `surge` is the detector, `alerts` the life of an alert,
+    `decisions` what people may decide on it."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
@@ -87,11 +89,12 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     surge: SurgeSettings = SurgeSettings()
     alerts: LifecycleSettings = LifecycleSettings()
     replay: ReplaySettings = ReplaySettings()
+    decisions: DecisionSettings = DecisionSettings()
 
     def meaning(self) -> dict[str, Any]:
         """All settings that rows depend on, as plain values; how fast they come is left out."""
         sections: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
-        del sections["tag"], sections["replay"]
+        del sections["decisions"], sections["tag"], sections["replay"]
         return sections
 
     def digest(self, model: ModelIdentity) -> str:
@@ -110,6 +113,7 @@ class _Gathered(BaseSettings):
     surge: dict[str, Any] = {}
     alerts: dict[str, Any] = {}
     replay: dict[str, Any] = {}
+    decisions: dict[str, Any] = {}
 
 
 def _path(_kind: type[Path], value: str) -> Path:

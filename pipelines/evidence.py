@@ -102,7 +102,7 @@ def _query(wanted: Sequence[str], until: datetime) -> Any:
     other = tags.alias()
     repeats = (
         select(func.count())
-        .where(other.c.story == messages.c.id, other.c.repeat, other.c.published_at <= until)
+        .where(other.c.story == messages.c.id, other.c.repeat, other.c.published_at < until)
         .scalar_subquery()
         .label("repeats")
     )

@@ -37,6 +37,8 @@ PEOPLE_COLUMNS = (
     "disposition",
     "disposition_reason",
     "snoozed_until",
+    "closed_at",
+    "closed_by",
 )
 """The columns of `alerts` that belong to people: no pipeline writes them."""
 
@@ -225,6 +227,8 @@ alerts = Table(
     Column("disposition", Text),
     Column("disposition_reason", Text),
     Column("snoozed_until", UtcDateTime),
+    Column("closed_at", UtcDateTime),
+    Column("closed_by", Text),
     Index(None, "state", "opened_at"),
 )
 
@@ -239,9 +243,17 @@ alert_events = Table(
     Column("recorded_at", UtcDateTime, nullable=False),
     _required("actor", Text()),
     _required("details", _JSON),
+    Column("run_id", Text),
+    Column("seals", _JSON),
     _required("previous_hash", Text()),
     _required("hash", Text()),
-    Column("signature", Text),
+)
+
+evidence_salts = Table(
+    "evidence_salts",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    _required("salt", Text()),
 )
 
 deliveries = Table(

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
 from sqlalchemy import (
     Connection,
     Engine,
@@ -26,12 +25,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from connectors.errors import StoreError
 from connectors.store.migration import upgrade
+from connectors.store.raw import encode_json
 from connectors.store.schema import REVISIONS, alert_events, alerts, dead_letters
 from connectors.store.transaction import Transaction, first, rows
 from connectors.store.writing import Writer
 
 _WRITES = "foreshock_writes"
-_encode_json = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Store:
@@ -111,6 +110,15 @@ class Store:
         with self._connected(writes=True) as connection:
             yield Transaction(connection, self._writer)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection that sees one consistent moment of the whole store, and only reads."""
+        options: dict[str, Any] = {}
+        if self.engine.dialect.name == "postgresql":
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._connected(writes=False, **options) as connection:
+            yield connection
+
     def rows(self, query: Select[Any]) -> list[dict[str, Any]]:
         """What `query` selects, as dicts, of one consistent moment."""
         with self._connected(writes=False) as connection:
@@ -178,10 +186,12 @@ class Store:
         return self.rows(select(table).where(table.c.id == found[0]))[0]
 
     @contextmanager
-    def _connected(self, *, writes: bool) -> Iterator[Connection]:
+    def _connected(self, *, writes: bool, **options: Any) -> Iterator[Connection]:
         try:
             with (
-                self.engine.connect().execution_options(**{_WRITES: writes}) as connection,
+                self.engine.connect().execution_options(
+                    **{_WRITES: writes}, **options
+                ) as connection,
                 connection.begin(),
             ):
                 yield connection
@@ -243,7 +253,7 @@ class Store:
 def _engine(url: str | Path, busy_seconds: float) -> Engine:
     try:
         parsed = _parsed(url)
-        engine = create_engine(parsed, json_serializer=lambda value: _encode_json(value).decode())
+        engine = create_engine(parsed, json_serializer=lambda value: encode_json(value).decode())
     except ImportError as error:
         raise StoreError(f"the driver for {parsed} is not installed: {error}") from error
     except (ArgumentError, ValueError) as error:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, delete, select, update
+from sqlalchemy import Connection, Select, delete, func, select, update
 
 from connectors.errors import StoreError
 from connectors.store.schema import (
@@ -13,10 +13,14 @@ from connectors.store.schema import (
     alert_events,
     alerts,
     dead_letters,
+    evidence_salts,
+    messages,
     run_state,
     runs,
 )
 from connectors.store.writing import Row, Writer
+
+_LEDGER_LOCK = 0x666F7265  # "fore": the number of an advisory lock is free to choose
 
 
 class Transaction:
@@ -95,15 +99,29 @@ class Transaction:
         """Writes a row of `runs`, replacing the stored one."""
         self.upsert("runs", [row])
 
-    def known_events(self, ids: Iterable[str]) -> set[str]:
-        """Those of the event ids that stand in the ledger."""
-        found = self.rows(select(alert_events.c.id).where(alert_events.c.id.in_(list(ids))))
-        return {row["id"] for row in found}
+    def ledger_end(self) -> dict[str, Any] | None:
+        """The newest row of the ledger, None where it is empty.
 
-    def last_event(self) -> dict[str, Any] | None:
-        """The newest row of the ledger, None where it is empty."""
+        Nobody else writes the ledger until this transaction ends: ask before you touch an alert,
+        so that no two writers wait for each other.
+        """
+        if self._connection.dialect.name == "postgresql":  # SQLite has one writer anyway
+            self._connection.execute(select(func.pg_advisory_xact_lock(_LEDGER_LOCK)))
         query = select(alert_events).order_by(alert_events.c.sequence.desc()).limit(1)
         return first(self.rows(query))
+
+    def events_of(self, alert_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """The events of these alerts in the ledger's order."""
+        wanted = alert_events.c.alert_id.in_(sorted(set(alert_ids)))
+        return self.rows(select(alert_events).where(wanted).order_by(alert_events.c.sequence))
+
+    def salts(self, message_ids: Iterable[str]) -> dict[str, str]:
+        """Message id -> the salt of its seals, for those that have one."""
+        wanted = evidence_salts.c.message_id.in_(sorted(set(message_ids)))
+        return {
+            row["message_id"]: row["salt"]
+            for row in self.rows(select(evidence_salts).where(wanted))
+        }
 
     def open_alerts(self) -> list[dict[str, Any]]:
         """The alerts in the state `open`, oldest first."""
@@ -111,12 +129,33 @@ class Transaction:
         return self.rows(query.order_by(alerts.c.opened_at, alerts.c.id))
 
     def decide(self, alert_id: str, values: Row) -> None:
-        """Writes people's columns of one alert; raises StoreError where there is no such alert."""
+        """Writes people's columns of one alert; closing it makes its state `resolved` for good.
+
+        Raises StoreError where there is no such alert.
+        """
         if unknown := sorted(values.keys() - set(PEOPLE_COLUMNS)):
             raise StoreError(f"{unknown[0]!r} is not a column of an alert that people decide on")
+        if values.get("closed_at") is not None:
+            values = {**values, "state": "resolved"}
         statement = update(alerts).where(alerts.c.id == alert_id).values(**values)
         if self._connection.execute(statement).rowcount == 0:
             raise StoreError(f"there is no alert {alert_id!r}: list them to see their ids")
+
+    def erase_message(self, message_id: str, remainder: str) -> None:
+        """Puts `remainder` where the text was; title, address, author and salt go."""
+        if self._connection.dialect.name == "sqlite":  # overwrite what is deleted
+            self._connection.exec_driver_sql("PRAGMA secure_delete=ON")
+        gone = dict.fromkeys(("title", "url", "author_hash"))
+        statement = update(messages).where(messages.c.id == message_id)
+        self._connection.execute(statement.values(text=remainder, **gone))
+        self._connection.execute(
+            delete(evidence_salts).where(evidence_salts.c.message_id == message_id)
+        )
+
+    def erase_evidence(self, alert_id: str, evidence: Row) -> None:
+        """Replaces the evidence of an alert, to take a text out of it."""
+        statement = update(alerts).where(alerts.c.id == alert_id)
+        self._connection.execute(statement.values(evidence=evidence))
 
     def mark_retried(self, ids: Iterable[str], at: datetime) -> None:
         """Notes that dead letters were driven again at `at`."""

@@ -10,7 +10,16 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Dialect, Table, and_, or_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Table,
+    and_,
+    case,
+    literal_column,
+    or_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connectors.errors import StoreError
@@ -184,6 +193,14 @@ def _insert(table: Table, names: list[str], dialect: Dialect) -> sqlite.Insert |
     guard = _GUARDS.get(table.name)
     return insert.on_conflict_do_update(
         index_elements=key,
-        set_={name: insert.excluded[name] for name in names if name not in key},
+        set_={name: _value(insert, table, name) for name in names if name not in key},
         where=guard(insert.excluded, table.c) if guard else None,
     )
+
+
+def _value(insert: sqlite.Insert | postgresql.Insert, table: Table, name: str) -> Any:
+    """The incoming value; but what a person closed, no pipeline opens again."""
+    new = insert.excluded[name]
+    if table is schema.alerts and name == "state":
+        return case((table.c.closed_at.is_not(None), literal_column("'resolved'")), else_=new)
+    return new

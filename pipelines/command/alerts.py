@@ -1,4 +1,4 @@
-"""`foreshock alerts`: what the compliance officer sees."""
+"""`foreshock alerts`: what the compliance officer sees and does."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,11 +8,18 @@ from rich.text import Text
 
 from connectors.store import Store
 from connectors.store.schema import alerts
+from pipelines.command import decisions
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import DEFAULT_DATABASE, Database, Json, Limit
 from pipelines.naming import display_name, headline
 
-app = typer.Typer(help="List and show alerts.", no_args_is_help=True)
+app = typer.Typer(help="List, show, decide on, prove and export alerts.", no_args_is_help=True)
+app.command("ack")(decisions.acknowledge)
+app.command("assign")(decisions.assign)
+app.command("comment")(decisions.comment)
+app.command("snooze")(decisions.snooze)
+app.command("resolve")(decisions.resolve)
+app.command("dispose")(decisions.dispose)
 
 _COLOURS = {"low": "cyan", "medium": "yellow", "high": "red", "critical": "bold red"}
 
@@ -60,12 +67,21 @@ def show_alert(
         _show(row, events)
 
 
+def _event(event: dict[str, Any]) -> str:
+    details = event["details"]
+    if "set" not in details and "text" not in details:
+        return str(event["event"])
+    words = [str(value) for value in (details.get("set") or {}).values()]
+    said = details.get("text", "; ".join(words))
+    return inert(f"{event['event']} by {event['actor']}: {said}")
+
+
 def _show(row: dict[str, Any], events: list[dict[str, Any]]) -> None:
     evidence = row["evidence"]
     out.print(Text(headline(row), style="bold"))
     out.print(f"{display_name(row['key'])}: {row['severity']}, {row['state']}, id {row['id']}")
     for event in events:
-        out.print(f"  {event['occurred_at']:%Y-%m-%d %H:%M} UTC  {event['event']}")
+        out.print(Text(f"  {event['occurred_at']:%Y-%m-%d %H:%M} UTC  {_event(event)}"))
     out.print(
         f"Negative share {evidence['negative_share']:.0%}, "
         f"usually {evidence['expected_negative_share']:.0%}"

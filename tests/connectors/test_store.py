@@ -237,7 +237,7 @@ def test_the_ledger_can_only_be_added_to(store: Store) -> None:
     with pytest.raises(StoreError):
         write(store, "alert_events", ledger_event(2))
     with store.transaction() as tx:
-        last = tx.last_event()
+        last = tx.ledger_end()
     assert last is not None
     assert last["sequence"] == 2
     assert [row["id"] for row in store.events("a")] == ["e1", "e2"]

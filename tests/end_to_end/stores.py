@@ -24,7 +24,7 @@ MAY_DIFFER = {
     "delivered_at",
     "hash",
     "previous_hash",
-    "signature",
+    "seals",
     "sequence",
     "run_id",
 }

@@ -56,9 +56,10 @@ def upgrade() -> None:
         sa.Column("recorded_at", UtcDateTime, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("details", JSON, nullable=False),
+        sa.Column("run_id", sa.Text),
+        sa.Column("seals", JSON),
         sa.Column("previous_hash", sa.Text, nullable=False),
         sa.Column("hash", sa.Text, nullable=False),
-        sa.Column("signature", sa.Text),
         sa.PrimaryKeyConstraint("sequence", name="pk_alert_events"),
         sa.UniqueConstraint("id", name="uq_alert_events_id"),
     )
@@ -89,6 +90,8 @@ def upgrade() -> None:
         sa.Column("disposition", sa.Text),
         sa.Column("disposition_reason", sa.Text),
         sa.Column("snoozed_until", UtcDateTime),
+        sa.Column("closed_at", UtcDateTime),
+        sa.Column("closed_by", sa.Text),
         sa.PrimaryKeyConstraint("id", name="pk_alerts"),
     )
     op.create_index("ix_alerts_key", "alerts", ["key"])
@@ -127,6 +130,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
     )
     op.create_index("ix_deliveries_alert_id", "deliveries", ["alert_id"])
+    op.create_table(
+        "evidence_salts",
+        sa.Column("message_id", sa.Text, nullable=False),
+        sa.Column("salt", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("message_id", name="pk_evidence_salts"),
+    )
     op.create_table(
         "late_messages",
         sa.Column("message_id", sa.Text, nullable=False),
