@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from alerting.errors import AlertingError
-from connectors.errors import ConnectorError, MappingError
+from connectors.errors import ConnectorError, KafkaSettingsError, MappingError
 from models.errors import ModelError
 from pipelines.command import (
     alerts,
@@ -16,6 +16,7 @@ from pipelines.command import (
     detect,
     doctor,
     evaluate,
+    produce,
     replay,
     tag,
     train,
@@ -30,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for verb in (demo, replay, tag, detect, evaluate, train, doctor):
+for verb in (demo, replay, produce, tag, detect, evaluate, train, doctor):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(dead_letters.app, name="dead-letters")
@@ -55,7 +56,7 @@ def run() -> None:
     """The entry point: every error that a user can mend is one sentence, without a trace."""
     try:
         app()
-    except (MappingError, ConfigurationError) as error:
+    except (MappingError, KafkaSettingsError, ConfigurationError) as error:
         _fail(error, 2)
     except (ConnectorError, ModelError, AlertingError) as error:
         _fail(error, 1)

@@ -1,5 +1,6 @@
 """Options that several verbs share, so that they read the same everywhere."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -32,3 +33,9 @@ Model = Annotated[
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Rows shown at most.")]
 
 DEFAULT_DATABASE = "sqlite:///foreshock.db"
+
+
+def author_key() -> bytes | None:
+    """The key under which authors are kept as a hash; without one they are dropped."""
+    key = os.environ.get("FORESHOCK_AUTHOR_KEY")
+    return key.encode() if key else None

@@ -1,6 +1,5 @@
 """`foreshock replay`: a bounded history through the whole pipeline into a store."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,12 @@ from rich.progress import Progress, TaskID
 from sqlalchemy import select
 
 from connectors.errors import SourceTruncated
+from connectors.kafka.settings import is_address, parse_address
 from connectors.parsing import mapping_of
 from connectors.store import Store, StoreError
 from connectors.store.schema import runs
 from pipelines.command.console import err, inert, out, print_json
-from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json
+from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json, author_key
 from pipelines.command.progress import progress_bar
 from pipelines.configuration import load_configuration
 from pipelines.naming import display_name, headline
@@ -30,7 +30,11 @@ _SHOWN = 10  # alerts in the summary on the screen
 
 def command(
     sources: Annotated[
-        list[Path], typer.Argument(help="JSON Lines or CSV, plain or .gz; several are merged.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="JSON Lines or CSV, plain or .gz, or kafka://HOST:PORT/TOPIC; several are merged.",
+        ),
     ],
     database: Database = DEFAULT_DATABASE,
     report: Annotated[
@@ -43,16 +47,27 @@ def command(
     source: Annotated[
         str | None, typer.Option("--source", help="Name of the source. Default: the file's name.")
     ] = None,
+    start: Annotated[
+        str,
+        typer.Option(
+            "--start",
+            help="Where to start in a topic: earliest, a time (the record's own), "
+            "PARTITION:OFFSET,..., or group:NAME.",
+        ),
+    ] = "earliest",
+    end: Annotated[
+        str, typer.Option("--end", help="Where to end in a topic; latest is its end as of now.")
+    ] = "latest",
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Replay a history from files: tag, watch, detect, and store.
+    """Replay a history from files or from Kafka: tag, watch, detect, and store.
 
     A replay that was killed goes on where it was when the same command is given again.
     """
-    files = [File(path) for path in sources]
     parsing = Parsing(mapping_of(mapping or ()), source)
-    result = run_replay(files, database, report, parsing, config)
+    opened = [_source(one, start, end, config) for one in sources]
+    result = run_replay(opened, database, report, parsing, config)
     if json:
         print_json(msgspec.to_builtins(result))
     else:
@@ -61,6 +76,17 @@ def command(
             out.print(f"Report: {report}")
     if result.truncated:
         raise SourceTruncated(result.truncated)
+
+
+def _source(text: str, start: str, end: str, config: Path | None) -> Source:
+    if not is_address(text):
+        return File(Path(text))
+    from connectors.kafka.places import locate, parse_place
+    from pipelines.topic_range import TopicRange
+
+    brokers, topic = parse_address(text)
+    settings = msgspec.structs.replace(load_configuration(config).kafka, brokers=brokers)
+    return TopicRange(settings, locate(settings, topic, parse_place(start), parse_place(end)))
 
 
 def run_replay(
@@ -72,14 +98,13 @@ def run_replay(
 ) -> ReplayResult:
     """Replays with progress on the screen, then writes the report where one is wanted."""
     configuration = load_configuration(config)
-    key = os.environ.get("FORESHOCK_AUTHOR_KEY")
     with _shown() as shown:
         result = replay(
             sources,
             database=database,
             configuration=configuration,
             parsing=parsing,
-            author_key=key.encode() if key else None,
+            author_key=author_key(),
             watching=shown,
         )
     if report:
