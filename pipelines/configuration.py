@@ -20,6 +20,7 @@ from alerting.decisions import DecisionSettings
 from alerting.detectors.surge import SurgeSettings
 from alerting.errors import AlertingError
 from alerting.lifecycle import LifecycleSettings
+from connectors.kafka.settings import KafkaSettings
 from models.artifact import DEFAULT_ARTIFACT
 from models.backends.choice import Device
 from models.novelty import NoveltySettings
@@ -81,7 +82,7 @@ class ReplaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sections of the file. `surge` is the detector, `alerts` the life of an alert,
-    `decisions` what people may decide on it."""
+    `decisions` what people may decide on it, `kafka` how the brokers are reached."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
@@ -90,11 +91,12 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alerts: LifecycleSettings = LifecycleSettings()
     replay: ReplaySettings = ReplaySettings()
     decisions: DecisionSettings = DecisionSettings()
+    kafka: KafkaSettings = KafkaSettings()
 
     def meaning(self) -> dict[str, Any]:
         """All settings that rows depend on, as plain values; how fast they come is left out."""
         sections: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
-        del sections["decisions"], sections["tag"], sections["replay"]
+        del sections["decisions"], sections["tag"], sections["replay"], sections["kafka"]
         return sections
 
     def digest(self, model: ModelIdentity) -> str:
@@ -114,6 +116,7 @@ class _Gathered(BaseSettings):
     alerts: dict[str, Any] = {}
     replay: dict[str, Any] = {}
     decisions: dict[str, Any] = {}
+    kafka: dict[str, Any] = {}
 
 
 def _path(_kind: type[Path], value: str) -> Path:
