@@ -56,7 +56,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """What the ledger says of an alert; `seals` are of the messages that its row shows."""
 
     alert: Alert
-    seals: list[list[str]]
+    seals: list[tuple[str, str]]
     people: People = People()
 
     @property

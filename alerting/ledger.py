@@ -33,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: datetime
     details: dict[str, Any]
     run_id: str | None = None
-    seals: list[list[str]] | None = None
+    seals: list[tuple[str, str]] | None = None
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     details: dict[str, Any]
     run_id: str | None = None
-    seals: list[list[str]] | None = None
+    seals: list[tuple[str, str]] | None = None
     previous_hash: str
     hash: str
 

@@ -52,7 +52,7 @@ def record_changes(
             continue
         known[entry.event_id] = entry.details
         before = standing.get(alert.id)
-        sealed = [[row["id"], ledger.seal(salts[row["id"]], row)] for row in _messages(alert)]
+        sealed = [(row["id"], ledger.seal(salts[row["id"]], row)) for row in _messages(alert)]
         entry = msgspec.structs.replace(
             entry, details=_kept(entry.details, before), run_id=run_id, seals=sealed
         )

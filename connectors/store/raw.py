@@ -64,7 +64,7 @@ def _rows(
         reason = None
         for column, value in zip(table.columns, values, strict=True):
             try:
-                row[column.name] = _read(column, value)
+                row[str(column.name)] = _read(column, value)
             except (ValueError, TypeError, OverflowError, RecursionError):
                 reason = reason or f"the column {column.name} is not as it was written"
         yield row if reason is None else Damaged(row, reason)

@@ -110,6 +110,15 @@ class Store:
         with self._connected(writes=True) as connection:
             yield Transaction(connection, self._writer)
 
+    def flush(self) -> None:
+        """Empties SQLite's log into the file, so that nothing erased stays in it.
+
+        PostgreSQL's own ways (VACUUM, its log, backups) are its administrator's.
+        """
+        if self.engine.dialect.name == "sqlite":
+            with self.engine.connect() as connection:
+                connection.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A connection that sees one consistent moment of the whole store, and only reads."""

@@ -41,7 +41,7 @@ def entry(change: AlertChange) -> Entry:
         event=change.event,
         occurred_at=change.occurred_at,
         details=change.details,
-        seals=[["m", change.event]],
+        seals=[("m", change.event)],
     )
 
 

@@ -94,7 +94,7 @@ def test_a_change_of_any_one_byte_on_the_wire_is_found_or_changes_nothing(data):
         ("details", {"observed": 3.5, "words": "müde"}),
         ("sequence", 7),
         ("run_id", "r"),
-        ("seals", [["m", "00"]]),
+        ("seals", [("m", "00")]),
     ],
 )
 def test_a_changed_column_is_found(field, value):
