@@ -19,8 +19,9 @@ from kafka.errors import (
 from connectors.errors import BrokerError, KafkaSettingsError
 from connectors.kafka.settings import KafkaSettings
 
-# At DEBUG the library logs each request, and a request to log in holds the password.
-logging.getLogger("kafka").setLevel(logging.INFO)
+# Below WARNING the library logs each step, at DEBUG each request: that to log in has the password.
+if logging.getLogger("kafka").level == logging.NOTSET:
+    logging.getLogger("kafka").setLevel(logging.WARNING)
 
 _CLIENT = "foreshock"
 _RECONNECT_MS = 1_000

@@ -1,5 +1,6 @@
 """The `foreshock` command: one verb a module. Exit codes: 0, 1 failed, 2 wrong usage."""
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -54,6 +55,8 @@ def _root(
 
 def run() -> None:
     """The entry point: every error that a user can mend is one sentence, without a trace."""
+    # The library logs an attempt to connect again and again; what became of it is our sentence.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
         app()
     except (MappingError, KafkaSettingsError, ConfigurationError) as error:

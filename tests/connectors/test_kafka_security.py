@@ -60,7 +60,7 @@ def sasl(broker: Broker, mechanism: str = "SCRAM-SHA-512", user: str = USER) -> 
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.WARNING, logger="kafka"):
         yield caplog
 
 

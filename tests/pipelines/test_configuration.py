@@ -56,3 +56,30 @@ def test_only_what_changes_rows_changes_the_configuration_hash(
     assert load_configuration().digest(MODEL) == plain
     monkeypatch.setenv("FORESHOCK_NOVELTY__HORIZON_HOURS", "7")
     assert load_configuration().digest(MODEL) != plain
+
+
+def test_kafka_is_set_by_its_section_and_changes_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "foreshock.toml"
+    file.write_text(
+        '[kafka]\nbrokers = "a:9092"\nsecurity = "SASL_SSL"\nuser = "me"\n'
+        'ca_file = "ca.pem"\ntopics = { messages = "news" }\n'
+    )
+    monkeypatch.setenv("FORESHOCK_KAFKA__BROKERS", "b:9093")
+    found = load_configuration(file)
+    assert found.kafka.brokers == "b:9093"
+    assert found.kafka.ca_file == Path("ca.pem")
+    assert found.kafka.topics.messages == "news"
+    assert found.meaning() == Configuration().meaning()
+
+
+@pytest.mark.parametrize("line", ['password = "secret"', 'security = "SASL_SSL"', 'brokers = "a"'])
+def test_a_password_or_what_does_not_fit_in_the_section_of_kafka_is_refused(
+    line: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "foreshock.toml"
+    file.write_text(f"[kafka]\n{line}\n")
+    with pytest.raises(ConfigurationError) as raised:
+        load_configuration(file)
+    assert "secret" not in str(raised.value)
