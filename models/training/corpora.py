@@ -16,7 +16,10 @@ from models.training.sentfin import headline
 
 RECIPES = ("open", "research")
 PHRASEBANK = "financial_phrasebank/fpb_train.csv"
-SENTFIN, SENTFIN_ENTITIES = "sentfin", "sentfin-entities"
+SENTFIN = "sentfin"
+SENTFIN_ENTITIES, SENTFIN_CONFLICTS = "sentfin-entities", "sentfin-conflicts"
+"""Single entities of headlines whose entities agree, and of those whose entities do not."""
+
 UNLABELLED = -1
 
 _SENTIMENT_INDEX = {name: i for i, name in enumerate(SENTIMENTS)}
@@ -148,13 +151,14 @@ def _add_sentfin(corpus: Corpus, path: Path) -> None:
             reasons["sentfin: entities disagree, used for single entities alone"] += 1
         elif labels:
             corpus.examples.append(Example(read.title, SENTFIN, sentiment=min(labels)))
+        source = SENTFIN_CONFLICTS if len(labels) > 1 else SENTFIN_ENTITIES
         for decision in read.decisions:
             if not decision.end:
                 reasons["sentfin: entities that the headline does not name"] += 1
                 continue
             marked = mark(read.title, decision.start, decision.end)
             label = _SENTIMENT_INDEX[decision.label]
-            corpus.entities.append(Example(marked, SENTFIN_ENTITIES, sentiment=label))
+            corpus.entities.append(Example(marked, source, sentiment=label))
     corpus.left_out |= reasons
 
 

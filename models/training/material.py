@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models.text import normalise
 from models.training.corpora import UNLABELLED, Corpus, Example, load_corpus, unlabelled_texts
+from models.training.joining import joined_in_pairs
 from models.training.splitting import (
     ENTITY_SPLITS,
     Nearness,
@@ -20,19 +21,20 @@ from models.training.splitting import (
 class Material:
     """What trains and what is held back.
 
-    `splits`: whole texts; `entities`: marked texts on the same sides; `unlabelled`: texts that are
-    near none of those held back; `left_out`: counts by reason.
+    `splits`: whole texts; `entities`: marked texts on the same sides; `joined`: pairs of those that
+    train; `unlabelled`: texts that are near none of those held back; `left_out`: counts by reason.
     """
 
     splits: Splits
     entities: Splits
+    joined: list[Example]
     unlabelled: list[str]
     left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def train(self) -> list[Example]:
         """Every labelled example that trains."""
-        return self.splits["train"] + self.entities["train"]
+        return self.splits["train"] + self.entities["train"] + self.joined
 
     @property
     def select(self) -> list[Example]:
@@ -42,7 +44,8 @@ class Material:
     @property
     def training_texts(self) -> list[str]:
         """The labelled texts that train, normalised, without labels and marks, each once."""
-        return list(dict.fromkeys(_plain(e) for e in self.train))
+        labelled = self.splits["train"] + self.entities["train"]
+        return list(dict.fromkeys(_plain(e) for e in labelled))
 
     def sample(self, count: int) -> list[str]:
         """`count` of the unlabelled texts, or as many as there are, spread evenly."""
@@ -64,7 +67,8 @@ def prepare(recipe: str, data: Path, seed: int, corrections: Sequence[Example] =
     unlabelled = far_from(near, unlabelled_texts(recipe, data))
     if corrections:
         splits["train"] = _corrected(splits["train"], corrections, near, left_out)
-    return Material(splits, entities, unlabelled, left_out)
+    joined = joined_in_pairs(entities["train"], seed)
+    return Material(splits, entities, joined, unlabelled, left_out)
 
 
 def _entity_splits(corpus: Corpus, splits: Splits, seed: int, left_out: dict[str, int]) -> Splits:

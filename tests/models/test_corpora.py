@@ -9,15 +9,18 @@ import pytest
 
 pytest.importorskip("datasketch", reason="training needs the extra 'train'")
 
+from models.marking import mark
 from models.tags import SENTIMENTS
-from models.text import MARK_END, MARK_START, MarkedText, normalise
+from models.text import MARK_END, MARK_START, MARKS, MarkedText, normalise
 from models.training.corpora import (
+    SENTFIN_CONFLICTS,
     SENTFIN_ENTITIES,
     Example,
     TrainingDataError,
     load_corpus,
     unlabelled_texts,
 )
+from models.training.joining import JOINED, joined_in_pairs
 from models.training.material import prepare
 from models.training.sentfin import headline
 from models.training.splitting import Nearness, held_out, near_duplicate_groups, split_corpus
@@ -109,6 +112,8 @@ def test_the_open_recipe_opens_open_sets_alone(data: Path, monkeypatch: pytest.M
         "tfn-topic",
         "sentfin",
         SENTFIN_ENTITIES,
+        SENTFIN_CONFLICTS,
+        JOINED,
     }
 
 
@@ -182,6 +187,20 @@ def test_a_marked_text_stays_with_its_plain_one() -> None:
         for example in part:
             assert isinstance(example.text, MarkedText)
             assert home.get(normalise(str(example.text)), name) == name
+
+
+def test_headlines_joined_in_pairs_keep_the_mark_the_label_and_disagree() -> None:
+    marked = [
+        Example(mark("Apple gains", 0, 5), "x", sentiment=2),
+        Example(mark("Shares of Samsung slip", 10, 17), "x", sentiment=0),
+    ]
+    for one, pair in zip(marked, joined_in_pairs(marked, seed=1), strict=True):
+        assert isinstance(pair.text, MarkedText)
+        assert str(one.text) in str(pair.text)
+        assert pair.sentiment == one.sentiment
+        other = next(e for e in marked if e != one)
+        assert MARKS.sub("", other.text) in str(pair.text)
+    assert joined_in_pairs(marked[:1], seed=1) == []
 
 
 def test_corrections_join_what_trains_and_win(data: Path) -> None:
