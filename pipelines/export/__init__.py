@@ -1,0 +1,1 @@
+"""Everything that an alert rests on, in one file, for whoever examines it later."""

@@ -1,0 +1,156 @@
+"""The export: the same bytes for the same store, and enough to check an alert without the store."""
+
+import hashlib
+import hmac
+import json
+import re
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alerting.decisions import Comment
+from connectors.store import Store
+from pipelines.command.main import run
+from pipelines.export.dossier import Dossier, gather, jsonl, one, opened
+from pipelines.export.page import render
+from pipelines.recording import record_decision
+from tests.alerting.test_lifecycle import HOUR, NOON
+from tests.pipelines.ledgers import CLOCK, MANIFEST, RUN, changes, stored
+
+HOSTILE = "</script><img src=x onerror=alert(2)>\u202e"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    url = f"sqlite:///{tmp_path}/store.db"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+        Store.upgrade(url)
+    with Store.open(url) as store:
+        fill(store)
+        yield store
+
+
+def fill(store: Store) -> None:
+    stored(store)
+    with store.transaction() as tx:
+        action = Comment(HOSTILE)
+        record_decision(tx, changes()[0].alert_id, action, actor="jane", now=CLOCK)
+
+
+def records(dossier: Dossier) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in jsonl(dossier).splitlines():
+        record = json.loads(line)
+        found.setdefault(record.pop("record"), []).append(record)
+    return found
+
+
+def test_one_alert_comes_with_all_that_it_rests_on(store: Store) -> None:
+    alert_id = changes()[0].alert_id
+    found = records(gather(store, one(alert_id)))
+    (alert,) = found["alert"]
+    assert alert["id"] == alert_id
+    assert [event["event"] for event in found["event"]] == ["opened", "updated", "commented"]
+    assert len(found["spike"]) == 2
+    assert {message["id"] for message in found["message"]} == set(alert["evidence"]["message_ids"])
+    assert all(message["tags"]["model"]["checksum"] for message in found["message"])
+    assert [(row["id"], row["manifest"]) for row in found["run"]] == [(RUN, MANIFEST)]
+    assert len(found["link"]) == 2
+
+
+def test_whoever_has_only_the_export_can_follow_the_chain_to_its_head(store: Store) -> None:
+    """As docs/audit.md says it, with nothing of ours."""
+    found = records(gather(store, one(changes()[0].alert_id)))
+    rows = sorted([*found["event"], *found["link"]], key=lambda row: row["sequence"])
+    end = "0" * 64
+    for row in rows:
+        digest = row.get("digest")
+        if digest is None:
+            content = {k: v for k, v in row.items() if k not in ("hash", "previous_hash")}
+            for name in ("occurred_at", "recorded_at"):
+                at = datetime.fromisoformat(content[name]).astimezone(UTC)
+                content[name] = at.isoformat(timespec="microseconds")
+            text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+            digest = hashlib.sha256(text.encode()).hexdigest()
+        end = hashlib.sha256(bytes.fromhex(end + digest)).hexdigest()
+        assert row.get("hash", end) == end
+    assert end == found["export"][0]["head"]["hash"]
+    salts = {message["id"]: message["salt"] for message in found["message"]}
+    seals = dict(found["event"][1]["seals"])
+    for shown in found["alert"][0]["evidence"]["messages"]:
+        text = json.dumps(shown, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        salt = bytes.fromhex(salts[shown["id"]])
+        assert hmac.new(salt, text.encode(), "sha256").hexdigest() == seals[shown["id"]]
+
+
+def test_the_same_store_gives_the_same_bytes(store: Store) -> None:
+    first, second = gather(store, opened(None, None)), gather(store, opened(None, None))
+    assert jsonl(first) == jsonl(second)
+    assert render(first) == render(second)
+
+
+def test_a_time_chooses_by_when_alerts_opened(store: Store) -> None:
+    assert len(gather(store, opened(None, None)).alerts) == 2
+    assert [row["opened_at"] for row in gather(store, opened(None, NOON + HOUR)).alerts] == [NOON]
+    assert len(gather(store, opened(NOON + HOUR, None)).alerts) == 1
+    assert gather(store, opened(NOON + 2 * HOUR, None)).alerts == []
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.scripts = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.scripts += tag == "script"
+        assert not any(name.startswith("on") for name, _ in attrs)
+        assert not any(name in ("src", "srcdoc") for name, _ in attrs)
+
+
+def test_hostile_text_is_inert_in_the_page(store: Store) -> None:
+    page = render(gather(store, opened(None, None)))
+    parser = Tags()
+    parser.feed(page)
+    assert not parser.names & {"img", "iframe", "object", "link", "form"}
+    assert parser.scripts == 1
+    assert "alert(1)" in page
+    assert "<script>alert(1)" not in page
+    assert "\u202e" not in page
+    assert "⟦U+202E⟧" in page
+    assert not re.search(r'href="(?!#)', page)
+
+
+def test_the_command_writes_files_and_says_what_is_in_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Store.open("foreshock.db") as store:
+        fill(store)
+
+    def export(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["foreshock", "alerts", "export", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return int(ended.value.code or 0), " ".join((said.out + said.err).split())
+
+    code, said = export(changes()[0].alert_id[:8], "--out", "one.jsonl")
+    assert (code, "1 alerts, 3 events, 2 messages" in said) == (0, True)
+    assert json.loads(Path("one.jsonl").read_text(encoding="utf-8").splitlines()[0])["schema"] == 1
+    code, said = export("--format", "html", "--from", "2024-01-01", "--out", "all.html")
+    assert code == 0
+    assert Path("all.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    code, said = export("--from", "2030-01-01", "--out", "none.jsonl")
+    assert (code, "no alert" in said) == (1, True)
+    code, said = export("--out", "missing/all.jsonl")
+    assert (code, "cannot be written" in said) == (1, True)
+    assert export("abc", "--from", "2024-01-01", "--out", "x")[0] == 2
