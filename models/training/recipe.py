@@ -68,7 +68,7 @@ def _unlabelled(plan: Plan) -> int:
 def _machine() -> str:
     if device().type == "cuda":
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} cores without a GPU"
+    return f"a CPU (threads: {torch.get_num_threads()})"
 
 
 def _out_of_domain(recipe: str, data: Path) -> list[Example]:
