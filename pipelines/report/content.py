@@ -656,6 +656,8 @@ def _decisions(row: Row) -> list[str]:
         answer.append(
             f"Acknowledged by {row['acknowledged_by']}, {wording.time(row['acknowledged_at'])}"
         )
+    if row["closed_at"]:
+        answer.append(f"Resolved by {row['closed_by']}, {wording.time(row['closed_at'])}")
     if row["disposition"]:
         answer.append(f"Disposition: {row['disposition']}. {row['disposition_reason'] or ''}")
     return [inert.visible(text.strip()) for text in answer]
