@@ -6,7 +6,6 @@ not run twice.
 """
 
 import gc
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +40,6 @@ from pipelines.manifest import digest, manifest
 from pipelines.slices import Slice, cut
 from pipelines.sources import Parsing, Source, Stream
 
-_SWITCH_SECONDS = 0.0005
 _GARBAGE_THRESHOLD = 50_000
 _LOOK_SECONDS = 1.0  # between two looks at whether the thread that watches has failed
 _TOGETHER = 1000  # dead letters written, and records read, between two looks at the progress
@@ -134,14 +132,12 @@ def replay(
 
 
 @contextmanager
-def _busy_interpreter() -> Iterator[None]:
-    """Python set for two busy threads and many small records, while the block lasts.
+def _less_collecting() -> Iterator[None]:
+    """Looks for garbage less often while the block lasts, and not among what was imported.
 
-    The thread that feeds the model waits for the other one as long as the switch interval, again
-    and again; and what was imported need not be searched for garbage each time records pile up.
+    A replay makes many small records and hardly a cycle.
     """
-    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD, *thresholds[1:])
     try:
@@ -149,7 +145,6 @@ def _busy_interpreter() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-        sys.setswitchinterval(interval)
 
 
 @dataclass
@@ -201,7 +196,7 @@ class _Run:
                 number=counters.get("slices", 0),
                 position=done,
             )
-            with _busy_interpreter():
+            with _less_collecting():
                 self._run(slices)
         self._finish()
 

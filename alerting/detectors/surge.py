@@ -220,7 +220,8 @@ class SurgeDetector:
             state.started = at
             _run(state, at, missing=True)
         hour = clock.hour
-        _run(state, at, missing=_is_gap(state, at))
+        if _is_gap(state, at):
+            _run(state, at, missing=True)
         _run(state, at + 1, missing=False)
         young = at - state.started < _YOUNG
         if clock.hour != hour:
