@@ -21,7 +21,7 @@ class TopicRange:
         """The topic's id tells it from one that was made anew under its name, in any cluster."""
         topic, spans = self.found
         offsets = {str(partition): [*span] for partition, span in sorted(spans.items())}
-        return {"topic": topic.name, "id": topic.id, "offsets": offsets}
+        return {"name": topic.name, "topic_id": topic.id, "offsets": offsets}
 
     def stream(self, parsing: Parsing, author_key: bytes | None) -> Stream:
         parser = RecordParser(

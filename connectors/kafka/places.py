@@ -1,6 +1,7 @@
 """Places in a topic as people name them, and the offsets that they mean."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -77,16 +78,11 @@ def locate(settings: KafkaSettings, topic: str, start: Place, end: Place) -> Top
     """
     described = describe_topic(settings, topic)
     partitions = [TopicPartition(topic, number) for number in described.partitions]
-    group = next((place.name for place in (start, end) if isinstance(place, Group)), None)
-    consumer = open_consumer(settings, group_id=group)
-    try:
-        with explained(settings):
-            first = consumer.beginning_offsets(partitions)
-            last = consumer.end_offsets(partitions)
-            starts = _resolved(consumer, start, first, last)
-            ends = _resolved(consumer, end, first, last)
-    finally:
-        consumer.close(autocommit=False)
+    with _asking(settings) as consumer:
+        first = consumer.beginning_offsets(partitions)
+        last = consumer.end_offsets(partitions)
+        starts = _resolved(settings, consumer, start, first, last)
+        ends = _resolved(settings, consumer, end, first, last)
     spans = {}
     for partition in partitions:
         if partition not in starts or partition not in ends:
@@ -102,8 +98,22 @@ def locate(settings: KafkaSettings, topic: str, start: Place, end: Place) -> Top
     return TopicSpans(described, spans)
 
 
+@contextmanager
+def _asking(settings: KafkaSettings, group: str | None = None) -> Iterator[Any]:
+    consumer = open_consumer(settings, group_id=group)
+    try:
+        with explained(settings):
+            yield consumer
+    finally:
+        consumer.close(autocommit=False)
+
+
 def _resolved(
-    consumer: Any, place: Place, first: Mapping[Any, int], last: Mapping[Any, int]
+    settings: KafkaSettings,
+    consumer: Any,
+    place: Place,
+    first: Mapping[Any, int],
+    last: Mapping[Any, int],
 ) -> Mapping[Any, int]:
     match place:
         case "earliest":
@@ -114,8 +124,9 @@ def _resolved(
             if unknown := sorted(of.keys() - {part.partition for part in first}):
                 raise BrokerError(f"the topic has no partition {unknown[0]}")
             return {part: of[part.partition] for part in first if part.partition in of}
-        case Group():
-            found = {part: consumer.committed(part) for part in first}
+        case Group(name):
+            with _asking(settings, name) as member:
+                found = {part: member.committed(part) for part in first}
             return {part: first[part] if at is None else at for part, at in found.items()}
         case datetime():
             asked = dict.fromkeys(first, round(place.timestamp() * 1000))

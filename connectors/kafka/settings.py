@@ -16,6 +16,7 @@ PASSWORD_VARIABLE = "FORESHOCK_KAFKA_PASSWORD"  # noqa: S105 (its name)
 KEY_PASSWORD_VARIABLE = "FORESHOCK_KAFKA_KEY_PASSWORD"  # noqa: S105 (its name)
 
 _SCHEME = "kafka://"
+_LEAST_SECONDS = 0.1
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
 
@@ -60,6 +61,9 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise KafkaSettingsError(
                     f"{_masked(address)!r} is not the address of a broker: write HOST:PORT"
                 )
+        for name in ("connect_seconds", "stall_seconds"):
+            if getattr(self, name) < _LEAST_SECONDS:
+                raise KafkaSettingsError(f"{name} in [kafka] must be {_LEAST_SECONDS} or more")
         if self.uses_sasl and not self.user:
             raise KafkaSettingsError(f"{self.security} needs a user: set `user` in [kafka]")
         if self.user and not self.uses_sasl:

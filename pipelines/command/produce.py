@@ -93,7 +93,8 @@ def command(
             f", up to event time {result.reached:%Y-%m-%d %H:%M:%S} UTC" if result.reached else ""
         )
         verb = "Stopped: sent" if result.interrupted else "Sent"
-        out.print(f"{verb} {how_far} to {topic}{until}, in {result.seconds:,.1f} s", markup=False)
+        line = f"{verb} {how_far} to {topic}{until}, in {result.seconds:,.1f} s"
+        out.print(line, markup=False, soft_wrap=True)
     if result.truncated:
         raise SourceTruncated(result.truncated)
     if result.interrupted:

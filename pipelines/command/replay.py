@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress, TaskID
 from sqlalchemy import select
 
-from connectors.errors import SourceTruncated
+from connectors.errors import KafkaSettingsError, SourceTruncated
 from connectors.kafka.settings import is_address, parse_address
 from connectors.parsing import mapping_of
 from connectors.store import Store, StoreError
@@ -26,6 +26,7 @@ from pipelines.report.wording import weight
 from pipelines.sources import File, Parsing, Source
 
 _SHOWN = 10  # alerts in the summary on the screen
+_WHOLE = ("earliest", "latest")
 
 
 def command(
@@ -54,10 +55,10 @@ def command(
             help="Where to start in a topic: earliest, a time (the record's own), "
             "PARTITION:OFFSET,..., or group:NAME.",
         ),
-    ] = "earliest",
+    ] = _WHOLE[0],
     end: Annotated[
         str, typer.Option("--end", help="Where to end in a topic; latest is its end as of now.")
-    ] = "latest",
+    ] = _WHOLE[1],
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -65,6 +66,8 @@ def command(
 
     A replay that was killed goes on where it was when the same command is given again.
     """
+    if (start, end) != _WHOLE and not any(map(is_address, sources)):
+        raise KafkaSettingsError("--start and --end are for topics: a file is read whole")
     parsing = Parsing(mapping_of(mapping or ()), source)
     opened = [_source(one, start, end, config) for one in sources]
     result = run_replay(opened, database, report, parsing, config)

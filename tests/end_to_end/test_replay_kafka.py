@@ -119,7 +119,7 @@ def test_the_same_offsets_are_the_same_run_and_a_longer_topic_doubles_no_row(
     with Store.open(store) as opened:
         (row,) = opened.rows(select(runs).where(runs.c.id == first.run))
     (described,) = row["manifest"]["sources"]
-    assert described["topic"] == topic
+    assert described["name"] == topic
     assert described["offsets"] == {"0": [0, 20], "1": [0, 0], "2": [0, 3]}
 
 
@@ -129,9 +129,11 @@ def test_a_part_of_a_topic_is_replayed(
     write(kafka_settings, topic, [message(number) for number in range(20)], partition=0)
     address = f"kafka://{kafka_settings.brokers}/{topic}"
     database = f"sqlite:///{tmp_path}/part.db"
-    part = ("--start", "0:5", "--end", "0:12")
+    report = tmp_path / "part.html"
+    part = ("--start", "0:5", "--end", "0:12", "--report", str(report))
     result = done("replay", address, "--database", database, *part)
     assert result["stored"] == 7
+    assert topic in report.read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_read_goes_to_the_topic_of_dead_letters(

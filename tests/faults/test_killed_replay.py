@@ -20,8 +20,8 @@ SLICE = 100
 DEADLINE = 300.0
 
 
-def start(source: Path, store: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "pipelines", "replay", str(source)]
+def start(source: Path | str, store: Path, *more: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "pipelines", "replay", str(source), *more]
     return subprocess.Popen(
         [*command, "--database", f"sqlite:///{store}"],
         env={**os.environ, "FORESHOCK_REPLAY__SLICE_MESSAGES": str(SLICE)},
