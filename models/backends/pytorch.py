@@ -9,6 +9,8 @@ bit of them. All else (attention, normalisation, pooling) is fp32.
 That leaves the kernels of attention and pooling and the product with the heads. A row's padded
 length is a function of its text alone, and each batch is filled up to the one number of rows that
 belongs to its length: on one device all batches of a length run the same kernels in the same shape.
+On a CPU that makes rows equal bit for bit with one thread alone (`torch.set_num_threads(1)`):
+several share a batch out by place, and what stands where decides the last bit of attention.
 Where memory runs out the shapes are halved, for good; `numeric_path` ends in the tokens of a batch
 and changes with them.
 """
