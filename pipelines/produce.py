@@ -8,28 +8,22 @@ from typing import Protocol
 
 import msgspec
 
-from connectors.dead_letter import DeadLetter
-from connectors.errors import SourceTruncated
 from connectors.kafka.records import dead_letter_record
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.sink import KafkaSink, Outgoing
 from connectors.message import Message
 from connectors.sorting import sorted_messages
 from connectors.wire import encode_message
-from pipelines.sources import Parsing, Source, Stream
+from pipelines.sources import Parsing, Reading, Source, Stream, WatchingReading
 
 _LONGEST_SLEEP = 0.2
 _TOGETHER = 1000  # records between two looks at the progress
 
 
-class Producing(Protocol):
+class Producing(WatchingReading, Protocol):
     """Who wants to know how far it is."""
 
-    def reading(self, name: str, done: int, size: int) -> None: ...
-
     def producing(self, sent: int, total: int, at: datetime) -> None: ...
-
-    def remark(self, text: str) -> None: ...
 
 
 class ProduceResult(msgspec.Struct):
@@ -124,24 +118,14 @@ class _Production:
                 self.watching.producing(number, self.result.total, message.published_at)
 
     def _readable(self, sink: KafkaSink) -> Iterator[Message]:
-        for stream in self.streams:
-            for count, record in enumerate(self._whole(stream)):
+        reading = Reading(self.streams, self.watching)
+        try:
+            for record in reading:
                 if isinstance(record, Message):
                     self.result.total += 1
                     yield record
                 else:
                     sink.send(self.dead_letters, dead_letter_record(record))
                     self.result.dead_letters += 1
-                if count % _TOGETHER == 0:
-                    self.watching.reading(stream.source, stream.done, stream.size)
-            if stream.naive_times:
-                self.watching.remark(
-                    f"{stream.source}: {stream.naive_times:,} times without a time zone were "
-                    "taken as UTC."
-                )
-
-    def _whole(self, stream: Stream) -> Iterator[Message | DeadLetter]:
-        try:
-            yield from stream
-        except SourceTruncated as error:
-            self.result.truncated = str(error)
+        finally:
+            self.result.truncated = reading.truncated

@@ -20,7 +20,6 @@ import msgspec
 from sqlalchemy import select
 
 from connectors.dead_letter import DeadLetter
-from connectors.errors import SourceTruncated
 from connectors.message import Message
 from connectors.sorting import sorted_messages
 from connectors.store import Store
@@ -38,21 +37,17 @@ from pipelines.graph import (
 )
 from pipelines.manifest import digest, manifest
 from pipelines.slices import Slice, cut
-from pipelines.sources import Parsing, Source, Stream
+from pipelines.sources import Parsing, Reading, Source, Stream, WatchingReading
 
 _GARBAGE_THRESHOLD = 50_000
 _LOOK_SECONDS = 1.0  # between two looks at whether the thread that watches has failed
-_TOGETHER = 1000  # dead letters written, and records read, between two looks at the progress
+_TOGETHER = 1000  # dead letters in one transaction
 
 
-class Watching(Protocol):
+class Watching(WatchingReading, Protocol):
     """Who wants to know how far a replay is."""
 
-    def reading(self, name: str, done: int, size: int) -> None: ...
-
     def replaying(self, done: int, total: int) -> None: ...
-
-    def remark(self, text: str) -> None: ...
 
 
 class Silent:
@@ -227,29 +222,17 @@ class _Run:
     def _readable(self, streams: Sequence[Stream]) -> Iterator[Message]:
         """The messages of all sources; what is none goes to the dead letters on the way."""
         held: list[DeadLetter] = []
-        for stream in streams:
-            for count, record in enumerate(self._whole(stream)):
-                if isinstance(record, Message):
-                    self.messages += 1
-                    yield record
-                else:
-                    held.append(record)
-                    if len(held) >= _TOGETHER:
-                        held = self._bury(held)
-                if count % _TOGETHER == 0:
-                    self.watching.reading(stream.source, stream.done, stream.size)
-            if stream.naive_times:
-                self.watching.remark(
-                    f"{stream.source}: {stream.naive_times:,} times without a time zone were "
-                    "taken as UTC."
-                )
+        reading = Reading(streams, self.watching)
+        for record in reading:
+            if isinstance(record, Message):
+                self.messages += 1
+                yield record
+            else:
+                held.append(record)
+                if len(held) >= _TOGETHER:
+                    held = self._bury(held)
         self._bury(held)
-
-    def _whole(self, stream: Stream) -> Iterator[Message | DeadLetter]:
-        try:
-            yield from stream
-        except SourceTruncated as error:
-            self.truncated = str(error)
+        self.truncated = reading.truncated
 
     def _bury(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
         """Stores dead letters; again on a resumed run, which their ids make harmless."""

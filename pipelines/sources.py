@@ -1,13 +1,16 @@
 """Where a replay reads from: the protocol, and files. `topic_range.py` has Kafka."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from connectors.dead_letter import DeadLetter
+from connectors.errors import SourceTruncated
 from connectors.files import fingerprint, read_messages
 from connectors.message import Message
+
+_TOGETHER = 1000  # records between two looks at the progress
 
 
 class Stream(Protocol):
@@ -29,6 +32,44 @@ class Stream(Protocol):
 
     @property
     def naive_times(self) -> int: ...
+
+
+class WatchingReading(Protocol):
+    """Who wants to know how far the reading is."""
+
+    def reading(self, name: str, done: int, size: int) -> None: ...
+
+    def remark(self, text: str) -> None: ...
+
+
+class Reading:
+    """The records of several streams, one stream after the other, telling how far it is.
+
+    A stream that is cut short is read as far as it goes; `truncated` then says how.
+    """
+
+    def __init__(self, streams: Iterable[Stream], watching: WatchingReading) -> None:
+        self.truncated: str | None = None
+        self._streams = streams
+        self._watching = watching
+
+    def __iter__(self) -> Iterator[Message | DeadLetter]:
+        for stream in self._streams:
+            for count, record in enumerate(self._whole(stream)):
+                yield record
+                if count % _TOGETHER == 0:
+                    self._watching.reading(stream.source, stream.done, stream.size)
+            if stream.naive_times:
+                self._watching.remark(
+                    f"{stream.source}: {stream.naive_times:,} times without a time zone were "
+                    "taken as UTC."
+                )
+
+    def _whole(self, stream: Stream) -> Iterator[Message | DeadLetter]:
+        try:
+            yield from stream
+        except SourceTruncated as error:
+            self.truncated = str(error)
 
 
 @dataclass(frozen=True)

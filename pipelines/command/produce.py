@@ -7,13 +7,12 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.progress import Progress, TaskID
 
 from connectors.errors import BrokerError, SourceTruncated
 from connectors.parsing import mapping_of
-from pipelines.command.console import err, inert, out, print_json
+from pipelines.command.console import out, print_json
 from pipelines.command.options import Config, Json, author_key
-from pipelines.command.progress import progress_bar
+from pipelines.command.progress import Bars, progress_bar
 from pipelines.configuration import load_configuration
 from pipelines.sources import File, Parsing
 
@@ -103,27 +102,6 @@ def command(
         raise BrokerError("Not every message was confirmed by the broker: send the file again.")
 
 
-class _Shown:
-    """The progress as bars."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._reading: dict[str, TaskID] = {}
-        self._sending: TaskID | None = None
-
-    def reading(self, name: str, done: int, size: int) -> None:
-        task = self._reading.get(name)
-        if task is None:
-            task = self._reading[name] = self._progress.add_task(f"Reading {inert(name)}")
-        self._progress.update(task, completed=done, total=size)
-
+class _Shown(Bars):
     def producing(self, sent: int, total: int, at: datetime) -> None:
-        if self._sending is None:
-            for task in self._reading.values():
-                self._progress.remove_task(task)
-            self._sending = self._progress.add_task("Sending")
-        description = f"Sending, event time {at:%Y-%m-%d %H:%M}"
-        self._progress.update(self._sending, completed=sent, total=total, description=description)
-
-    def remark(self, text: str) -> None:
-        err.print(inert(text), markup=False)
+        self.working(f"Sending, event time {at:%Y-%m-%d %H:%M}", sent, total)

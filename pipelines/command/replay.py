@@ -1,13 +1,11 @@
 """`foreshock replay`: a bounded history through the whole pipeline into a store."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.progress import Progress, TaskID
 from sqlalchemy import select
 
 from connectors.errors import KafkaSettingsError, SourceTruncated
@@ -15,9 +13,9 @@ from connectors.kafka.settings import is_address, parse_address
 from connectors.parsing import mapping_of
 from connectors.store import Store, StoreError
 from connectors.store.schema import runs
-from pipelines.command.console import err, inert, out, print_json
+from pipelines.command.console import out, print_json
 from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json, author_key
-from pipelines.command.progress import progress_bar
+from pipelines.command.progress import Bars, progress_bar
 from pipelines.configuration import load_configuration
 from pipelines.naming import display_name, headline
 from pipelines.replay import ReplayResult, replay
@@ -101,14 +99,14 @@ def run_replay(
 ) -> ReplayResult:
     """Replays with progress on the screen, then writes the report where one is wanted."""
     configuration = load_configuration(config)
-    with _shown() as shown:
+    with progress_bar() as progress:
         result = replay(
             sources,
             database=database,
             configuration=configuration,
             parsing=parsing,
             author_key=author_key(),
-            watching=shown,
+            watching=_Shown(progress),
         )
     if report:
         _report(database, report, result)
@@ -131,35 +129,9 @@ def _report(database: str, path: Path, result: ReplayResult) -> None:
             raise StoreError(f"The report {path} cannot be written: {error.strerror}.") from error
 
 
-class _Shown:
-    """A replay's progress as two bars."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._reading: dict[str, TaskID] = {}
-        self._replaying: TaskID | None = None
-
-    def reading(self, name: str, done: int, size: int) -> None:
-        task = self._reading.get(name)
-        if task is None:
-            task = self._reading[name] = self._progress.add_task(f"Reading {inert(name)}")
-        self._progress.update(task, completed=done, total=size)
-
+class _Shown(Bars):
     def replaying(self, done: int, total: int) -> None:
-        if self._replaying is None:
-            for task in self._reading.values():
-                self._progress.remove_task(task)
-            self._replaying = self._progress.add_task("Tagging and watching")
-        self._progress.update(self._replaying, completed=done, total=total)
-
-    def remark(self, text: str) -> None:
-        err.print(inert(text), markup=False)
-
-
-@contextmanager
-def _shown() -> Iterator[_Shown]:
-    with progress_bar() as progress:
-        yield _Shown(progress)
+        self.working("Tagging and watching", done, total)
 
 
 def show(result: ReplayResult, database: str) -> None:
