@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from alerting.ledger import LedgerRow
+from connectors.store.schema import PEOPLE_COLUMNS
 from pipelines.export.dossier import Dossier, Row
 from pipelines.naming import headline
 from pipelines.report import document, inert, wording
@@ -27,14 +28,7 @@ _FIGURES = (
     "spikes",
     "configuration",
     "model",
-    "acknowledged_at",
-    "acknowledged_by",
-    "assigned_to",
-    "disposition",
-    "disposition_reason",
-    "snoozed_until",
-    "closed_at",
-    "closed_by",
+    *PEOPLE_COLUMNS,
 )
 
 
