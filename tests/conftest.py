@@ -11,6 +11,7 @@ import pytest
 
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.topics import create_topic
+from connectors.store import Store
 from infra.kafka.broker import Broker, missing
 from pipelines.sample import SAMPLE
 from tests.servers import kafka, postgresql
@@ -45,6 +46,16 @@ def postgresql_server() -> Iterator[str]:
         pytest.skip("PostgreSQL is not installed")
     with postgresql.running(programs) as url:
         yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store, ready to be opened: once of SQLite, once of PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/either.db"
+    url: str = request.getfixturevalue("postgresql_url")
+    Store.upgrade(url)
+    return url
 
 
 _database_numbers = itertools.count(1)

@@ -56,13 +56,9 @@ def path(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(whole, tmp_path / "store.db"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path}/both.db"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-        Store.upgrade(url)
-    with Store.open(url) as store:
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    with Store.open(store_url) as store:
         fill(store)
         yield store
 

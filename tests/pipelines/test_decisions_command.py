@@ -3,7 +3,6 @@
 import getpass
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,15 +15,11 @@ from pipelines.recording import record_changes
 from tests.pipelines.ledgers import CLOCK, changes, message, stored
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path}/store.db"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-        Store.upgrade(url)
-    with Store.open(url) as store:
+@pytest.fixture
+def database(store_url: str) -> str:
+    with Store.open(store_url) as store:
         stored(store)
-    return url
+    return store_url
 
 
 @pytest.fixture

@@ -24,13 +24,9 @@ AUDIT = Path(__file__).parents[2] / "docs/audit.md"
 HOSTILE = "</script><img src=x onerror=alert(2)>\u202e"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path}/store.db"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-        Store.upgrade(url)
-    with Store.open(url) as store:
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    with Store.open(store_url) as store:
         fill(store)
         yield store
 
