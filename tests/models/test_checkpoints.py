@@ -80,13 +80,18 @@ def transformers_logits(folder: Path, texts: list[str]) -> np.ndarray:
     return torch.stack(rows).numpy()
 
 
+def assert_equal_but_for_rounding(found: np.ndarray, expected: np.ndarray) -> None:
+    """Measured by the largest logit: each processor sums its float32 products in its own order."""
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_logits_are_those_of_transformers(made: dict[str, Path], architecture: str) -> None:
     texts = [*HEADLINES, *training_texts()[:20], "oil " * 100]
     expected = transformers_logits(made[architecture], texts)
     (found, _) = shared(made[architecture]).logits(texts)
     assert np.abs(expected).max() > 0.1
-    assert np.abs(found - expected).max() < 1e-4
+    assert_equal_but_for_rounding(found, expected)
 
 
 @pytest.mark.parametrize("architecture", [*ARCHITECTURES, "bert-wide"])
@@ -113,7 +118,7 @@ def test_pytorch_computes_the_same(made: dict[str, Path], architecture: str) -> 
     assert longest == tagger.models["sentiment"].max_tokens
     tagger.models["sentiment"].backend = PyTorchBackend(network, "cpu", "f32", 128)
     found, _ = tagger.logits(HEADLINES)
-    assert np.abs(found - expected).max() < 1e-4
+    assert_equal_but_for_rounding(found, expected)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
