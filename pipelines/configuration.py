@@ -20,7 +20,9 @@ from alerting.decisions import DecisionSettings
 from alerting.detectors.surge import SurgeSettings
 from alerting.errors import AlertingError
 from alerting.lifecycle import LifecycleSettings
+from connectors.errors import ConnectorError
 from connectors.kafka.settings import KafkaSettings
+from connectors.lateness import LatenessSettings
 from models.artifact import DEFAULT_ARTIFACT
 from models.backends.choice import Device
 from models.novelty import NoveltySettings
@@ -82,10 +84,12 @@ class ReplaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sections of the file. `surge` is the detector, `alerts` the life of an alert,
-    `decisions` what people may decide on it, `kafka` how the brokers are reached."""
+    `decisions` what people may decide on it, `kafka` how the brokers are reached, `lateness` which
+    messages of a topic come too late."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
+    lateness: LatenessSettings = LatenessSettings()
     novelty: NoveltySettings = NoveltySettings()
     surge: SurgeSettings = SurgeSettings()
     alerts: LifecycleSettings = LifecycleSettings()
@@ -111,6 +115,7 @@ class _Gathered(BaseSettings):
 
     tag: dict[str, Any] = {}
     deduplicate: dict[str, Any] = {}
+    lateness: dict[str, Any] = {}
     novelty: dict[str, Any] = {}
     surge: dict[str, Any] = {}
     alerts: dict[str, Any] = {}
@@ -146,7 +151,12 @@ def load_configuration(path: Path | None = None) -> Configuration:
     try:
         gathered = Sourced().model_dump()
         return msgspec.convert(gathered, Configuration, strict=False, dec_hook=_path)
-    except (AlertingError, SettingsError, ValueError) as error:  # msgspec's is a ValueError
+    except (
+        AlertingError,
+        ConnectorError,
+        SettingsError,
+        ValueError,
+    ) as error:  # msgspec's is a ValueError
         where = f"The configuration {path}" if path else "The configuration in the environment"
         detail = " ".join(str(error).split())
         raise ConfigurationError(f"{where} cannot be used: {detail}") from error
