@@ -136,7 +136,7 @@ window_stats = Table(
     "window_stats",
     metadata,
     Column("key", Text, nullable=False),
-    Column("start", UtcDateTime, nullable=False, index=True),
+    Column("start", UtcDateTime, nullable=False),
     Column("seconds", Integer, nullable=False),
     Column("configuration", Text, nullable=False),
     *(
@@ -164,6 +164,8 @@ window_stats = Table(
     Column("frontier", UtcDateTime, nullable=False),
     # In the order in which a chart reads: one key of one configuration through time.
     PrimaryKeyConstraint("configuration", "key", "seconds", "start"),
+    # What was written of all keys within a period, and since when there is anything.
+    Index(None, "configuration", "seconds", "start"),
     sqlite_with_rowid=False,
 )
 
@@ -204,7 +206,7 @@ alerts = Table(
     "alerts",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("key", Text, nullable=False, index=True),
+    _required("key", Text()),
     _required("kind", Text()),
     _required("state", Text()),
     _required("severity", Text()),
@@ -229,7 +231,16 @@ alerts = Table(
     Column("snoozed_until", UtcDateTime),
     Column("closed_at", UtcDateTime),
     Column("closed_by", Text),
+    # A page of a queue is read in its order, whatever it is narrowed by: all alerts, those in a
+    # state, the most severe of them, those nobody has acknowledged or disposed of, a person's, a
+    # company's. The columns stand behind `evidence`, so that a scan would read every text of it.
+    Index(None, "opened_at"),
     Index(None, "state", "opened_at"),
+    Index(None, "state", "severity", "opened_at"),
+    Index(None, "state", "acknowledged_at", "opened_at"),
+    Index(None, "state", "disposition", "opened_at"),
+    Index(None, "assigned_to", "opened_at"),
+    Index(None, "key", "opened_at"),
 )
 
 alert_events = Table(
@@ -322,4 +333,60 @@ run_state = Table(
     _required("version", Integer()),
     _required("payload", LargeBinary()),
     _required("slice", Integer()),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _required("role", Text()),
+    Column("password", Text),  # Argon2id; NULL for those whom only OpenID Connect lets in
+    Column("subject", Text, unique=True),  # issuer and subject of OpenID Connect
+    _required("disabled", Boolean()),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text, primary_key=True),  # SHA-256 of the cookie: a stolen table opens nothing
+    Column("user_name", Text, ForeignKey("users.name"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _required("secret", Text()),  # SHA-256 of it
+    Column("user_name", Text, ForeignKey("users.name"), nullable=False, index=True),
+    _required("label", Text()),
+    _required("scopes", _JSON),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
+account_events = Table(
+    "account_events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("recorded_at", UtcDateTime, nullable=False, index=True),
+    _required("event", Text()),
+    _required("actor", Text()),
+    _required("subject", Text()),
+    _required("details", _JSON),
+)
+
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("message_id", Text, ForeignKey("messages.id"), nullable=False, index=True),
+    _required("head", Text()),
+    _required("label", Text()),
+    _required("found", Text()),  # what the model had said
+    _required("corrected_by", Text()),
+    Column("corrected_at", UtcDateTime, nullable=False, index=True),
 )

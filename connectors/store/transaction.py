@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
 
 from connectors.errors import StoreError
 from connectors.store.schema import (
@@ -17,6 +17,7 @@ from connectors.store.schema import (
     messages,
     run_state,
     runs,
+    sessions,
 )
 from connectors.store.writing import Row, Writer
 
@@ -41,9 +42,9 @@ class Transaction:
 
         `window_stats` are taken where (`final`, `frontier`) is not less than stored, `spikes` where
         `final` is not, `alerts` where `updated_at` is not, and then the pipeline's columns alone.
-        In `messages`, `dead_letters` and `late_messages` the first row wins; `alert_events` can
-        only be added; elsewhere the last row wins. Raises StoreError for an unknown table or
-        column.
+        In `messages`, `dead_letters` and `late_messages` the first row wins; `alert_events`,
+        `account_events` and `corrections` can only be added; elsewhere the last row wins. Raises
+        StoreError for an unknown table or column.
         """
         return self._writer.write(self._connection, table_name, rows)
 
@@ -140,6 +141,10 @@ class Transaction:
         statement = update(alerts).where(alerts.c.id == alert_id).values(**values)
         if self._connection.execute(statement).rowcount == 0:
             raise StoreError(f"there is no alert {alert_id!r}: list them to see their ids")
+
+    def end_sessions(self, condition: ColumnElement[bool]) -> None:
+        """Removes the sessions of which the condition holds: their cookies open nothing more."""
+        self._connection.execute(delete(sessions).where(condition))
 
     def erase_message(self, message_id: str, remainder: str) -> None:
         """Puts `remainder` where the text was; title, address, author and salt go."""

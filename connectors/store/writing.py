@@ -29,7 +29,7 @@ from connectors.store.schema import PEOPLE_COLUMNS, metadata
 Row = Mapping[str, Any]
 Guard = Callable[[Any, Any], ColumnElement[bool]]
 
-_PLAIN = frozenset({"alert_events"})
+_PLAIN = frozenset({"alert_events", "account_events", "corrections"})
 _FIRST_WINS = frozenset({"messages", "dead_letters", "late_messages"})
 _NOT_STORED = "schema"
 """The version of a record: said by the table's own schema."""

@@ -24,3 +24,9 @@ GRANT INSERT, UPDATE ON
     late_messages, runs
     TO foreshock_writer;
 GRANT INSERT, UPDATE, DELETE ON run_state TO foreshock_writer;
+
+-- The console. Passwords and keys lie there as hashes only, and still are none of a reader's.
+GRANT INSERT ON account_events, corrections TO foreshock_writer;
+GRANT INSERT, UPDATE ON users, api_keys TO foreshock_writer;
+GRANT INSERT, UPDATE, DELETE ON sessions TO foreshock_writer;
+REVOKE ALL ON users, api_keys, sessions FROM foreshock_reader;

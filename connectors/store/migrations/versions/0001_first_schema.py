@@ -94,8 +94,16 @@ def upgrade() -> None:
         sa.Column("closed_by", sa.Text),
         sa.PrimaryKeyConstraint("id", name="pk_alerts"),
     )
-    op.create_index("ix_alerts_key", "alerts", ["key"])
-    op.create_index("ix_alerts_state_opened_at", "alerts", ["state", "opened_at"])
+    for columns in (
+        ["opened_at"],
+        ["state", "opened_at"],
+        ["state", "severity", "opened_at"],
+        ["state", "acknowledged_at", "opened_at"],
+        ["state", "disposition", "opened_at"],
+        ["assigned_to", "opened_at"],
+        ["key", "opened_at"],
+    ):
+        op.create_index(f"ix_alerts_{'_'.join(columns)}", "alerts", columns)
     op.create_table(
         "dead_letters",
         sa.Column("id", sa.Text, nullable=False),
@@ -238,7 +246,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("configuration", "key", "seconds", "start", name="pk_window_stats"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_window_stats_start", "window_stats", ["start"])
+    op.create_index(
+        "ix_window_stats_configuration_seconds_start",
+        "window_stats",
+        ["configuration", "seconds", "start"],
+    )
     op.create_table(
         "tags",
         sa.Column("message_id", sa.Text, nullable=False),
@@ -262,6 +274,66 @@ def upgrade() -> None:
     )
     op.create_index("ix_tags_published_at", "tags", ["published_at"])
     op.create_index("ix_tags_story", "tags", ["story"])
+    op.create_table(
+        "users",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.Column("password", sa.Text),
+        sa.Column("subject", sa.Text),
+        sa.Column("disabled", sa.Boolean, nullable=False),
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_users"),
+        sa.UniqueConstraint("subject", name="uq_users_subject"),
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("user_name", sa.Text, nullable=False),
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("seen_at", UtcDateTime, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_sessions"),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], name="fk_sessions_user_name"),
+    )
+    op.create_index("ix_sessions_user_name", "sessions", ["user_name"])
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("secret", sa.Text, nullable=False),
+        sa.Column("user_name", sa.Text, nullable=False),
+        sa.Column("label", sa.Text, nullable=False),
+        sa.Column("scopes", JSON, nullable=False),
+        sa.Column("created_at", UtcDateTime, nullable=False),
+        sa.Column("expires_at", UtcDateTime),
+        sa.Column("revoked_at", UtcDateTime),
+        sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
+        sa.ForeignKeyConstraint(["user_name"], ["users.name"], name="fk_api_keys_user_name"),
+    )
+    op.create_index("ix_api_keys_user_name", "api_keys", ["user_name"])
+    op.create_table(
+        "account_events",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("recorded_at", UtcDateTime, nullable=False),
+        sa.Column("event", sa.Text, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("details", JSON, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_account_events"),
+    )
+    op.create_index("ix_account_events_recorded_at", "account_events", ["recorded_at"])
+    op.create_table(
+        "corrections",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("message_id", sa.Text, nullable=False),
+        sa.Column("head", sa.Text, nullable=False),
+        sa.Column("label", sa.Text, nullable=False),
+        sa.Column("found", sa.Text, nullable=False),
+        sa.Column("corrected_by", sa.Text, nullable=False),
+        sa.Column("corrected_at", UtcDateTime, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_corrections"),
+        sa.ForeignKeyConstraint(["message_id"], ["messages.id"], name="fk_corrections_message_id"),
+    )
+    op.create_index("ix_corrections_message_id", "corrections", ["message_id"])
+    op.create_index("ix_corrections_corrected_at", "corrections", ["corrected_at"])
 
     sqlite = op.get_bind().dialect.name == "sqlite"
     for statement in LEDGER_TRIGGERS_SQLITE if sqlite else LEDGER_TRIGGERS_POSTGRESQL:
