@@ -275,6 +275,7 @@ deliveries = Table(
     _required("event_id", Text()),
     _required("channel", Text()),
     _required("recipient", Text()),
+    _required("payload", _JSON),
     _required("state", Text()),
     _required("attempts", Integer()),
     Column("next_attempt_at", UtcDateTime),

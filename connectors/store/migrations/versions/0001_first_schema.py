@@ -129,6 +129,7 @@ def upgrade() -> None:
         sa.Column("event_id", sa.Text, nullable=False),
         sa.Column("channel", sa.Text, nullable=False),
         sa.Column("recipient", sa.Text, nullable=False),
+        sa.Column("payload", JSON, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("next_attempt_at", UtcDateTime),
