@@ -160,6 +160,15 @@ class Novelty:
                 else:
                     self._bands.pop(band, None)
 
+    def copy(self) -> "Novelty":
+        """Another memory of the same stories; none of them counts as changed in it."""
+        other = Novelty(self.settings)
+        other._segments = OrderedDict((hour, [*held]) for hour, held in self._segments.items())
+        other._exact = dict(self._exact)
+        other._bands = {band: [*bucket] for band, bucket in self._bands.items()}
+        other._size = self._size
+        return other
+
     def changes(self) -> Iterator[tuple[int, bytes | None]]:
         """The segments changed since the last call: (hour, bytes), or None for one that is gone."""
         for hour in sorted(self._changed):

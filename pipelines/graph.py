@@ -25,7 +25,7 @@ from pipelines.records import Tagged, micros
 from pipelines.slices import Slice
 from pipelines.state import Components, load_segments, save_segments
 from pipelines.tag import DEAD_LETTERS, TAGGED, Tag
-from pipelines.watch import Outcome, Watcher
+from pipelines.watch import END, Outcome, Watcher
 
 DEDUPLICATION = "deduplication"
 
@@ -215,7 +215,7 @@ class WatchSlices(beam.DoFn):
         )
         watcher.load(stored)
         for part in slices:
-            outcome = watcher.step(part.tagged, end=part.last)
+            outcome = watcher.step(part.tagged, END if part.last else None)
             commit(
                 SliceResult(
                     number=part.number,

@@ -6,8 +6,9 @@ watched again under another rule.
 """
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -18,6 +19,9 @@ from models.novelty import Novelty, NoveltySettings
 from models.tags import Tags
 from pipelines.records import Tagged, Watched, content, micros
 from pipelines.state import Components, StateError, load_segments, save_segments
+
+END = datetime.max.replace(tzinfo=UTC)
+"""After all messages."""
 
 _VERSION = 1
 _DETECTOR = "detector"
@@ -55,13 +59,15 @@ class Watcher:
     ) -> None:
         """`configuration` (its hash) and `model` go into every window and spike: who said so."""
         self._configuration = configuration
+        self._final = True
         self._novelty = Novelty(novelty)
         self._detector = SurgeDetector(surge, model, configuration)
         self._state = self._detector.initial()
         self._open = _Open()
 
-    def step(self, messages: Iterable[Tagged], *, end: bool = False) -> Outcome:
-        """Minutes close when a message of a later one comes; at the `end` of input, all do."""
+    def step(self, messages: Iterable[Tagged], until: datetime | None = None) -> Outcome:
+        """Minutes and hours that end by `until` close; where none is given, by the minute of the
+        last message. END closes all."""
         outcome = Outcome()
         observations = self._open.observations
         for tagged in messages:
@@ -72,18 +78,30 @@ class Watcher:
             watched = Watched(tagged, story)
             outcome.watched.append(watched)
             observations.append(observe(watched))
-        open_minute = None if end or not observations else _minute(observations[-1].published_at)
-        closed = [seen for seen in observations if _minute(seen.published_at) != open_minute]
+        if until is None:
+            if not observations:
+                return outcome
+            until = observations[-1].published_at
+        open_minute, open_hour = minute_of(until), until.replace(minute=0, second=0, microsecond=0)
+        closed = [seen for seen in observations if seen.published_at < open_minute]
         self._open.observations = observations[len(closed) :]
-        for minute in fold(closed, configuration=self._configuration):
+        for minute in fold(closed, configuration=self._configuration, final=self._final):
             outcome.windows.extend(minute.stats.values())
             outcome.minutes.append((minute.start, self._detector.step(self._state, minute)))
             self._open.minutes.append(minute)
-        open_hour = None if end or open_minute is None else open_minute.replace(minute=0)
-        done = [held for held in self._open.minutes if held.start.replace(minute=0) != open_hour]
+        done = [held for held in self._open.minutes if held.start < open_hour]
         self._open.minutes = self._open.minutes[len(done) :]
         outcome.windows.extend(roll_up(done))
         return outcome
+
+    def ahead(self) -> "Watcher":
+        """A copy that goes on from here with provisional results, and leaves this one as it is."""
+        other = copy(self)
+        other._final = False
+        other._novelty = self._novelty.copy()
+        other._state = self._detector.decode(self._detector.encode(self._state))
+        other._open = _Open([*self._open.observations], [*self._open.minutes])
+        return other
 
     def save(self) -> Components:
         """The parts of the state that changed since the last call."""
@@ -127,5 +145,6 @@ def _mood(tags: Tags) -> Mood:
     return Mood(tags.sentiment, negative, neutral, positive, tags.abstained)
 
 
-def _minute(time: datetime) -> datetime:
+def minute_of(time: datetime) -> datetime:
+    """The minute that `time` lies in."""
     return time.replace(second=0, microsecond=0)
