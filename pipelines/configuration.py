@@ -29,6 +29,7 @@ from models.novelty import NoveltySettings
 from models.tagger import Tagger, load_tagger
 from models.tags import ModelIdentity
 from pipelines.manifest import digest
+from pipelines.metrics.settings import MetricsSettings
 
 
 class ConfigurationError(Exception):
@@ -85,7 +86,7 @@ class ReplaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sections of the file. `surge` is the detector, `alerts` the life of an alert,
     `decisions` what people may decide on it, `kafka` how the brokers are reached, `lateness` which
-    messages of a topic come too late."""
+    messages of a topic come too late, `metrics` the page for Prometheus."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
@@ -96,11 +97,13 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replay: ReplaySettings = ReplaySettings()
     decisions: DecisionSettings = DecisionSettings()
     kafka: KafkaSettings = KafkaSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     def meaning(self) -> dict[str, Any]:
         """All settings that rows depend on, as plain values; how fast they come is left out."""
         sections: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
-        del sections["decisions"], sections["tag"], sections["replay"], sections["kafka"]
+        for name in ("decisions", "tag", "replay", "kafka", "metrics"):
+            del sections[name]
         return sections
 
     def digest(self, model: ModelIdentity) -> str:
@@ -122,6 +125,7 @@ class _Gathered(BaseSettings):
     replay: dict[str, Any] = {}
     decisions: dict[str, Any] = {}
     kafka: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
 
 
 def _path(_kind: type[Path], value: str) -> Path:

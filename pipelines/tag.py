@@ -3,6 +3,7 @@
 Nothing here waits for event time. The transform is stateless: deduplication stands before it.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,7 @@ from connectors.dead_letter import DeadLetter
 from connectors.message import Message
 from models.entities import Recogniser
 from pipelines.configuration import TagSettings
+from pipelines.metrics.instruments import metrics
 from pipelines.tagging import Result, tag_messages
 
 DEAD_LETTERS = "dead_letters"
@@ -38,6 +40,7 @@ class TagMessages(beam.DoFn):
     def setup(self) -> None:
         self._tagger = self._settings.tagger()
         self._recogniser = Recogniser.default()
+        metrics().model_loaded(self._tagger.identity, self._tagger.config)
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE)
 
     def teardown(self) -> None:
@@ -67,9 +70,15 @@ class TagMessages(beam.DoFn):
 
     def _hand_over(self) -> None:
         messages = [held.value for held in self._batch]
-        tagging = self._model.submit(tag_messages, messages, self._tagger, self._recogniser)
+        tagging = self._model.submit(self._tag, messages)
         self._running.append((self._batch, tagging))
         self._batch = []
+
+    def _tag(self, messages: list[Message]) -> list[Result]:
+        started = time.monotonic()
+        results = tag_messages(messages, self._tagger, self._recogniser)
+        metrics().tagged(results, time.monotonic() - started)
+        return results
 
     def _finished(self) -> Iterator[Any]:
         """The results of the batch that was handed over first."""

@@ -1,0 +1,1 @@
+"""What Prometheus sees of a job: the instruments, and the page that it scrapes."""
