@@ -4,10 +4,11 @@ Escaping of HTML is the template's work (autoescape); this is about what escapin
 """
 
 import html
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from alerting.inert import visible as visible
 
 MAX_CHARACTERS = 1_200
 """No more of one message is shown; the page says how much was left out."""
@@ -22,12 +23,6 @@ _DEEPEST = 0.2
 """A weight (log-probability) from which a word may have the deepest highlight: where no word moves
 the model, none is to look as if it did."""
 
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # controls other than tab and line breaks
-    "\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -35,11 +30,6 @@ class Piece:
 
     text: str
     level: int = 0
-
-
-def visible(text: str) -> str:
-    """The text with HTML entities resolved and each unseen character as its code, as `⟦U+202E⟧`."""
-    return _UNSEEN.sub(lambda unseen: f"⟦U+{ord(unseen[0]):04X}⟧", html.unescape(text))
 
 
 def label(text: str) -> str:
