@@ -133,7 +133,9 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reader:
+class Reader:
+    """What a page is read from: one configuration of the store, within `span`."""
+
     connection: Connection
     configuration: str
     explain: Explain | None
@@ -168,7 +170,7 @@ def gather(
             reconciled=balanced,
             identity=identity,
         )
-    reader = _Reader(
+    reader = Reader(
         connection=connection,
         configuration=configuration,
         explain=explain,
@@ -179,9 +181,9 @@ def gather(
     overall = queries.buckets(connection, configuration, ["overall"], step)["overall"]
     rows = queries.alerts(connection, configuration)
     views = _alerts(reader, rows)
-    mood = _mood(reader, overall, step, rows)
-    topics = _topics(reader)
-    since, companies = _companies(reader, step)
+    mood = mood_chart(reader, overall, step, rows)
+    topics = topics_chart(reader, queries.keys(connection, configuration, "topic:")[:_MOST_TOPICS])
+    since, companies = companies_by_change(reader, step)
     charts = [mood, *([topics] if topics else []), *(chart for v in views for _, chart in v.charts)]
     provisional = queries.provisional_hours(connection, configuration)
     return Content(
@@ -240,7 +242,7 @@ def sliding(
     return [first, *inside, (span.end, inside[-1][1] if inside else first[1])]
 
 
-def _headline(reader: _Reader, rows: Sequence[Row]) -> str:
+def _headline(reader: Reader, rows: Sequence[Row]) -> str:
     if not rows:
         return "No alert"
     title = _title(reader, _strongest(rows))
@@ -250,7 +252,7 @@ def _headline(reader: _Reader, rows: Sequence[Row]) -> str:
     return f"{len(rows):,} alerts, the strongest: {title}"
 
 
-def _standfirst(reader: _Reader, rows: Sequence[Row]) -> str:
+def _standfirst(reader: Reader, rows: Sequence[Row]) -> str:
     if not rows:
         return (
             "Nothing watched rose beyond what is normal for it between"
@@ -265,11 +267,11 @@ def _strongest(rows: Sequence[Row]) -> Row:
     return max(rows, key=wording.weight)
 
 
-def _title(reader: _Reader, row: Row) -> str:
+def _title(reader: Reader, row: Row) -> str:
     return inert.visible(wording.title(row, reader.display_name(row["key"])))
 
 
-def _totals(reader: _Reader, overall: Sequence[Bucket]) -> list[tuple[str, str]]:
+def _totals(reader: Reader, overall: Sequence[Bucket]) -> list[tuple[str, str]]:
     messages = sum(bucket.messages for bucket in overall)
     negative = sum(bucket.negative for bucket in overall)
     sure = messages - sum(bucket.abstained for bucket in overall)
@@ -321,7 +323,8 @@ def _identity(manifest: Mapping[str, Any], configuration: str) -> list[tuple[str
     return [(label, inert.visible(str(value))) for label, value in facts if value]
 
 
-def _mood(reader: _Reader, overall: Sequence[Bucket], step: int, rows: Sequence[Row]) -> Chart:
+def mood_chart(reader: Reader, overall: Sequence[Bucket], step: int, rows: Sequence[Row]) -> Chart:
+    """Mood and volume of one key, whose `overall` buckets are of `step` seconds; alerts marked."""
     marks = [(row["opened_at"], _title(reader, row)) for row in rows]
     return Chart(
         id="mood",
@@ -350,10 +353,10 @@ def _by_sentiment(bucket: Bucket) -> tuple[int, int, int, int]:
     return bucket.negative, bucket.neutral, bucket.positive, bucket.abstained
 
 
-def _topics(reader: _Reader) -> Chart | None:
-    keys = queries.keys(reader.connection, reader.configuration, "topic:")[:_MOST_TOPICS]
+def topics_chart(reader: Reader, keys: Sequence[str]) -> Chart | None:
+    """The negative share of these keys through time; None where too little was written."""
     step = figures.bucket_seconds(reader.span, _MOST_COLUMNS)
-    rows = queries.buckets(reader.connection, reader.configuration, keys, step)
+    rows = queries.buckets(reader.connection, reader.configuration, keys, step, reader.span)
     if all(figures.negative_share(bucket) is None for row in rows.values() for bucket in row):
         return None
     names = {key: inert.visible(reader.display_name(key)) for key in keys}
@@ -379,15 +382,17 @@ def _topic_row(name: str, row: Sequence[Bucket]) -> Sequence[str]:
     )
 
 
-def _companies(reader: _Reader, step: int) -> tuple[str, list[CompanyView]]:
+def companies_by_change(reader: Reader, step: int) -> tuple[str, list[CompanyView]]:
+    """Since when, and the companies furthest above their earlier pace since then."""
     recent = min(_LONGEST_RECENT, max(HOUR, reader.span.seconds // 4 // HOUR * HOUR))
     moment = reader.span.end - timedelta(seconds=recent)
     scale = recent / max(HOUR, reader.span.seconds - recent)
-    found = queries.changes(reader.connection, reader.configuration, "entity:", moment)
+    found = queries.changes(reader.connection, reader.configuration, "entity:", moment, reader.span)
     found.sort(key=lambda change: (-_surprise(change, scale), -change.messages_since, change.key))
     chosen = found[:COMPANIES]
+    chosen_keys = [change.key for change in chosen]
     series = queries.buckets(
-        reader.connection, reader.configuration, [change.key for change in chosen], step
+        reader.connection, reader.configuration, chosen_keys, step, reader.span
     )
     since = f"the last {wording.duration(recent)} (from {wording.time(moment)})"
     share = 1 - recent / reader.span.seconds
@@ -404,7 +409,7 @@ def _surprise(change: Change, scale: float) -> float:
 
 
 def _company(
-    reader: _Reader, change: Change, scale: float, counts: Sequence[int], share: float
+    reader: Reader, change: Change, scale: float, counts: Sequence[int], share: float
 ) -> CompanyView:
     pace = change.new_negative_before * scale
     ratio = change.new_negative_since / pace if pace >= 0.5 else None
@@ -438,7 +443,7 @@ def _filled(row: Sequence[Bucket], span: Period, step: int) -> list[int]:
     return counts
 
 
-def _worst_hours(reader: _Reader) -> Table | None:
+def _worst_hours(reader: Reader) -> Table | None:
     rows = queries.worst_hours(reader.connection, reader.configuration, "entity:", WORST_HOURS)
     if not rows:
         return None
@@ -456,18 +461,18 @@ def _worst_hours(reader: _Reader) -> Table | None:
     )
 
 
-def _alerts(reader: _Reader, rows: Sequence[Row]) -> list[AlertView]:
+def _alerts(reader: Reader, rows: Sequence[Row]) -> list[AlertView]:
     ranked = sorted(rows, key=wording.weight, reverse=True)
     full = {row["id"] for row in ranked[:ALERTS_IN_FULL]}
     return [
-        _full(reader, number, row)
+        alert_in_full(reader, number, row)
         if row["id"] in full
         else AlertView(listed=True, **_brief(reader, number, row))
         for number, row in enumerate(rows, 1)
     ]
 
 
-def _brief(reader: _Reader, number: int, row: Row) -> dict[str, Any]:
+def _brief(reader: Reader, number: int, row: Row) -> dict[str, Any]:
     times = [("Opened", row["opened_at"]), ("Updated", row["updated_at"])]
     if row["resolved_at"]:
         times.append(("Resolved", row["resolved_at"]))
@@ -481,7 +486,7 @@ def _brief(reader: _Reader, number: int, row: Row) -> dict[str, Any]:
     }
 
 
-def _evidence(reader: _Reader, row: Row) -> list[Evidence]:
+def _evidence(reader: Reader, row: Row) -> list[Evidence]:
     """The messages as the alert recorded them, else as they are stored."""
     recorded = row["evidence"].get("messages")
     if recorded is None:
@@ -498,7 +503,8 @@ def _evidence(reader: _Reader, row: Row) -> list[Evidence]:
     ]
 
 
-def _message(reader: _Reader, found: Evidence) -> MessageView:
+def message_view(reader: Reader, found: Evidence) -> MessageView:
+    """One message in words, its weightiest words marked where somebody weighed them."""
     words = found.words
     if words is None and reader.explain and found.text.strip():
         explained = reader.explain(found.text, found.sentiment)
@@ -525,7 +531,8 @@ def _message(reader: _Reader, found: Evidence) -> MessageView:
     )
 
 
-def _full(reader: _Reader, number: int, row: Row) -> AlertView:
+def alert_in_full(reader: Reader, number: int, row: Row) -> AlertView:
+    """All that a page says of one alert, the `number`th on it."""
     evidence = row["evidence"]
     counts = evidence.get("counts", {})
     tail = evidence.get("log10_tail")
@@ -539,7 +546,7 @@ def _full(reader: _Reader, number: int, row: Row) -> AlertView:
             for name, label in figures.SENTIMENT_NAMES.items()
         ],
         charts=[chart for chart in charts if chart],
-        messages=[_message(reader, found) for found in _evidence(reader, row)],
+        messages=[message_view(reader, found) for found in _evidence(reader, row)],
         decisions=_decisions(row),
     )
 
@@ -571,7 +578,7 @@ def _window(row: Row) -> int:
     return int(row["evidence"].get("scale_seconds", HOUR))
 
 
-def _surge(reader: _Reader, number: int, row: Row) -> tuple[str, Chart]:
+def _surge(reader: Reader, number: int, row: Row) -> tuple[str, Chart]:
     window = _window(row)
     opened, closed = row["opened_at"], row["resolved_at"] or row["updated_at"]
     around = timedelta(seconds=max(12 * HOUR, 6 * window))
@@ -614,7 +621,7 @@ def _surge(reader: _Reader, number: int, row: Row) -> tuple[str, Chart]:
     )
 
 
-def _earlier(reader: _Reader, number: int, row: Row) -> tuple[str, Chart] | None:
+def _earlier(reader: Reader, number: int, row: Row) -> tuple[str, Chart] | None:
     window = _window(row)
     peak = row["evidence"].get("window_end")
     end = datetime.fromisoformat(peak) if peak else row["opened_at"]
