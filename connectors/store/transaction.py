@@ -18,6 +18,7 @@ from connectors.store.schema import (
     run_state,
     runs,
     sessions,
+    users,
 )
 from connectors.store.writing import Row, Writer
 
@@ -141,6 +142,10 @@ class Transaction:
         statement = update(alerts).where(alerts.c.id == alert_id).values(**values)
         if self._connection.execute(statement).rowcount == 0:
             raise StoreError(f"there is no alert {alert_id!r}: list them to see their ids")
+
+    def set_user(self, name: str, values: Row) -> None:
+        """Writes some columns of one user, so that two who change him do not undo each other."""
+        self._connection.execute(update(users).where(users.c.name == name).values(**values))
 
     def end_sessions(self, condition: ColumnElement[bool]) -> None:
         """Removes the sessions of which the condition holds: their cookies open nothing more."""

@@ -137,7 +137,7 @@ def buckets(
     seconds: int,
     span: Period | None = None,
 ) -> dict[str, list[Bucket]]:
-    """The keys' hourly rows (within `span`), summed over buckets of `seconds` (whole hours), by time.
+    """The keys' hourly rows within `span`, summed over buckets of `seconds` (whole hours).
 
     Buckets without a message are left out; a key without any has an empty list.
     """
