@@ -9,7 +9,10 @@ from alerting.spike import identity
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One surge from opening to resolution, in event time (UTC); `severity` is the peak so far."""
+    """One surge from opening to resolution, in event time (UTC); `severity` is the peak so far.
+
+    `final`: found in what no later message can change; else it may yet be revised or withdrawn.
+    """
 
     schema: int = 1
     id: str
@@ -30,6 +33,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, Any]
     configuration: str
     model: str
+    final: bool = True
 
 
 class AlertChange(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,11 +1,12 @@
 """What people decide on alerts: a state and an action give an event, or a refusal.
 
 `follow` is the one reading of the ledger: the alert's row is what it makes of the alert's events in
-their order. A pipeline's event sets the pipeline's columns, unless they are older than those that
-stand; a person's event says itself which columns it sets. What a person closed stays closed.
+their order. Of what a pipeline found, the latest by event time stands, as it was said last and
+unless it was withdrawn; a person's event says itself which columns it sets. What a person closed
+stays closed.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,12 +53,31 @@ class People(msgspec.Struct, frozen=True, kw_only=True):
     closed_by: str | None = None
 
 
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pipeline's event says now: `row` is the id of the row that said so last."""
+
+    row: str
+    alert: Alert
+    seals: list[tuple[str, str]]
+    withdrawn: bool = False
+
+    @property
+    def order(self) -> tuple[bool, datetime, bool]:
+        """Which event of an alert stands: the greatest."""
+        return not self.withdrawn, self.alert.updated_at, self.alert.state == "resolved"
+
+
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What the ledger says of an alert; `seals` are of the messages that its row shows."""
+    """What the ledger says of an alert; `seals` are of the messages that its row shows.
+
+    `said`: by the id of each event that a pipeline filed; `latest` is the one that stands.
+    """
 
     alert: Alert
     seals: list[tuple[str, str]]
     people: People = People()
+    said: dict[str, Said]
+    latest: str
 
     @property
     def state(self) -> str:
@@ -105,16 +125,15 @@ Action = Acknowledge | Assign | Comment | Snooze | Resolve | Dispose
 def follow(standing: Standing | None, row: LedgerRow) -> Standing:
     """The alert after one more of its events. Raises `LedgerError` for one that makes no sense."""
     try:
-        if "alert" not in row.details:
-            return _decided(standing, row)
-        alert = msgspec.convert(row.details["alert"], Alert)
+        if "confirms" in row.details:
+            return _confirmed(standing, row)
+        if "withdraws" in row.details:
+            return _withdrawn(standing, row)
+        if "alert" in row.details:
+            return _found(standing, row)
+        return _decided(standing, row)
     except (msgspec.ValidationError, TypeError) as error:
         raise LedgerError(f"event {row.id} cannot be understood: {error}") from error
-    if standing is None:
-        return Standing(alert=alert, seals=row.seals or [])
-    if alert.updated_at < standing.alert.updated_at:
-        return standing
-    return msgspec.structs.replace(standing, alert=alert, seals=row.seals or [])
 
 
 def follow_all(rows: Iterable[LedgerRow]) -> Standing | None:
@@ -239,6 +258,61 @@ def _disposed(
     if people.closed_at is None:
         columns |= {"closed_at": now, "closed_by": actor}
     return "disposed", columns, {"replaces": people.disposition} if people.disposition else {}
+
+
+def latest(said: Mapping[str, Said]) -> str:
+    """The id of the event that stands; where all were withdrawn, of the last one of them."""
+    return max(reversed(said), key=lambda event_id: said[event_id].order)
+
+
+def _found(standing: Standing | None, row: LedgerRow) -> Standing:
+    alert = msgspec.convert(row.details["alert"], Alert)
+    said = Said(row=row.id, alert=alert, seals=_seals(row))
+    return _standing(standing, str(row.details.get("revises", row.id)), said)
+
+
+def _confirmed(standing: Standing | None, row: LedgerRow) -> Standing:
+    event_id = str(row.details["confirms"])
+    said = _known(standing, event_id, row)
+    alert = msgspec.structs.replace(said.alert, final=True)
+    return _standing(standing, event_id, msgspec.structs.replace(said, alert=alert))
+
+
+def _withdrawn(standing: Standing | None, row: LedgerRow) -> Standing:
+    """What stands instead comes with the event, and seals with it."""
+    event_id = str(row.details["withdraws"])
+    said = _known(standing, event_id, row)
+    said = msgspec.structs.replace(said, row=row.id, withdrawn=True)
+    after = _standing(standing, event_id, said)
+    instead = msgspec.structs.replace(after.said[after.latest], seals=_seals(row))
+    return msgspec.structs.replace(
+        after,
+        alert=msgspec.convert(row.details["alert"], Alert),
+        seals=instead.seals,
+        said={**after.said, after.latest: instead},
+    )
+
+
+def _known(standing: Standing | None, event_id: str, row: LedgerRow) -> Said:
+    if standing is None or event_id not in standing.said:
+        raise LedgerError(f"event {row.id} speaks of event {event_id}, which was never filed")
+    return standing.said[event_id]
+
+
+def _seals(row: LedgerRow) -> list[tuple[str, str]]:
+    return [(message_id, seal) for message_id, seal in row.seals or ()]
+
+
+def _standing(before: Standing | None, event_id: str, said: Said) -> Standing:
+    known = {**(before.said if before else {}), event_id: said}
+    stands = latest(known)
+    return Standing(
+        alert=known[stands].alert,
+        seals=known[stands].seals,
+        people=before.people if before else People(),
+        said=known,
+        latest=stands,
+    )
 
 
 def _decided(standing: Standing | None, row: LedgerRow) -> Standing:

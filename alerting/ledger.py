@@ -25,7 +25,8 @@ _CHAINED = ("previous_hash", "hash")
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be filed. `seals`: [message id, `seal`] of each message that the alert shows;
-    `run_id`: the run that found it. A person's entry has neither."""
+    `run_id`: the run that found it. A person's entry has neither. `final`: no later message can
+    change it."""
 
     event_id: str
     alert_id: str
@@ -34,6 +35,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any]
     run_id: str | None = None
     seals: list[tuple[str, str]] | None = None
+    final: bool = True
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any]
     run_id: str | None = None
     seals: list[tuple[str, str]] | None = None
+    final: bool = True
     previous_hash: str
     hash: str
 
@@ -88,6 +91,7 @@ def append(
             details=entry.details,
             run_id=entry.run_id,
             seals=entry.seals,
+            final=entry.final,
             previous_hash=end.hash,
             hash="",
         )

@@ -4,7 +4,7 @@ A slice that was killed has left nothing; one that was committed is never run ag
 the life of the alerts is a step of this commit: it alone writes alerts and the ledger.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, repeat
 from operator import attrgetter
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from alerting.alert import Alert, AlertChange
+from alerting.alert import AlertChange
 from alerting.lifecycle import Lifecycle, LifecycleSettings
 from alerting.spike import Spike
 from alerting.windows import WindowStats
@@ -20,16 +20,13 @@ from connectors.dead_letter import DeadLetter
 from connectors.store import Store, Transaction
 from models.tags import SENTIMENTS, ModelIdentity, Tags
 from pipelines.graph import SliceResult
-from pipelines.recording import record_changes
+from pipelines.recording import Enrich, record_changes
 from pipelines.records import Watched
 
 _LIFECYCLE = "alerts"
 _VERSION = 1
 _SPAN = {seconds: timedelta(seconds=seconds) for seconds in (60, 3600)}
 COUNTERS = ("stored", "duplicates", "dead_letters", "late", "spikes", "alerts")
-
-Enrich = Callable[[Transaction, Sequence[Alert]], list[Alert]]
-"""Adds to the alerts' evidence what only the store and the model know: texts and their words."""
 
 
 class Committer:

@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     ColumnElement,
     Connection,
     Float,
+    Integer,
     LargeBinary,
     Table,
     Text,
@@ -76,6 +78,8 @@ def _raw(column: Column[Any], sqlite: bool) -> Any:
         if sqlite:
             return type_coerce(cast(column, LargeBinary), LargeBinary).label(column.name)
         return cast(column, Text).label(column.name)
+    if sqlite and isinstance(column.type, Boolean):  # any number would pass for true
+        return type_coerce(column, Integer).label(column.name)
     return column
 
 
@@ -91,7 +95,15 @@ def _read(column: Column[Any], value: Any) -> Any:
         return text if isinstance(column.type, Text) else _time(text)
     if isinstance(column.type, Float):
         return float(value)
+    if isinstance(column.type, Boolean):
+        return _truth(value)
     return value
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, int) or value not in (0, 1):
+        raise ValueError
+    return bool(value)
 
 
 def _json(value: bytes | str) -> Any:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    true,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -200,6 +201,7 @@ spikes = Table(
     _required("final", Boolean()),
     Column("run_id", Text),
     Index(None, "key", "window_end"),
+    Index(None, "configuration", "window_end"),  # the life of alerts reads them as time passes
 )
 
 alerts = Table(
@@ -213,6 +215,7 @@ alerts = Table(
     Column("opened_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("resolved_at", UtcDateTime),
+    Column("final", Boolean, nullable=False, server_default=true()),
     _required("peak_surprise", Float()),
     _required("peak_observed", Float()),
     _required("expected_at_peak", Float()),
@@ -250,6 +253,7 @@ alert_events = Table(
     Column("id", Text, nullable=False, unique=True),
     Column("alert_id", Text, nullable=False, index=True),
     _required("event", Text()),
+    Column("final", Boolean, nullable=False, server_default=true()),
     Column("occurred_at", UtcDateTime, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
     _required("actor", Text()),

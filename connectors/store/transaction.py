@@ -42,7 +42,8 @@ class Transaction:
         """Writes rows by primary key; returns how many were taken.
 
         `window_stats` are taken where (`final`, `frontier`) is not less than stored, `spikes` where
-        `final` is not, `alerts` where `updated_at` is not, and then the pipeline's columns alone.
+        `final` is not, `alerts` where `updated_at` is not or the stored one is not final, and then
+        the pipeline's columns alone.
         In `messages`, `dead_letters` and `late_messages` the first row wins; `alert_events`,
         `account_events` and `corrections` can only be added; elsewhere the last row wins. Raises
         StoreError for an unknown table or column.

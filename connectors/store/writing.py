@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     case,
     literal_column,
+    not_,
     or_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -48,8 +49,8 @@ def _as_final(new: Any, stored: Any) -> ColumnElement[bool]:
 
 
 def _as_recent(new: Any, stored: Any) -> ColumnElement[bool]:
-    result: ColumnElement[bool] = new.updated_at >= stored.updated_at
-    return result
+    """What was provisional may be taken back."""
+    return or_(new.updated_at >= stored.updated_at, not_(stored.final))
 
 
 _GUARDS: dict[str, Guard] = {

@@ -170,6 +170,7 @@ def rehash(connection: sqlite3.Connection) -> None:
         row = dict(zip(names, values, strict=True))
         for name in ("occurred_at", "recorded_at"):
             row[name] = row[name].replace(" ", "T") + "Z"
+        row["final"] = bool(row["final"])
         for name in ("details", "seals"):
             row[name] = msgspec.json.decode(row[name]) if row[name] else None
         ledger_row = msgspec.convert(row, LedgerRow)

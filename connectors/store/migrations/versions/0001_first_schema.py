@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text, nullable=False),
         sa.Column("alert_id", sa.Text, nullable=False),
         sa.Column("event", sa.Text, nullable=False),
+        sa.Column("final", sa.Boolean, nullable=False, server_default=sa.true()),
         sa.Column("occurred_at", UtcDateTime, nullable=False),
         sa.Column("recorded_at", UtcDateTime, nullable=False),
         sa.Column("actor", sa.Text, nullable=False),
@@ -74,6 +75,7 @@ def upgrade() -> None:
         sa.Column("opened_at", UtcDateTime, nullable=False),
         sa.Column("updated_at", UtcDateTime, nullable=False),
         sa.Column("resolved_at", UtcDateTime),
+        sa.Column("final", sa.Boolean, nullable=False, server_default=sa.true()),
         sa.Column("peak_surprise", sa.Float, nullable=False),
         sa.Column("peak_observed", sa.Float, nullable=False),
         sa.Column("expected_at_peak", sa.Float, nullable=False),
@@ -220,6 +222,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_spikes"),
     )
     op.create_index("ix_spikes_key_window_end", "spikes", ["key", "window_end"])
+    op.create_index("ix_spikes_configuration_window_end", "spikes", ["configuration", "window_end"])
     op.create_table(
         "window_stats",
         sa.Column("key", sa.Text, nullable=False),
