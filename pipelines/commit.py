@@ -4,28 +4,20 @@ A slice that was killed has left nothing; one that was committed is never run ag
 the life of the alerts is a step of this commit: it alone writes alerts and the ledger.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import groupby, repeat
-from operator import attrgetter
-from typing import Any
-
-import msgspec
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import repeat
 
 from alerting.alert import AlertChange
 from alerting.lifecycle import Lifecycle, LifecycleSettings
 from alerting.spike import Spike
-from alerting.windows import WindowStats
-from connectors.dead_letter import DeadLetter
 from connectors.store import Store, Transaction
-from models.tags import SENTIMENTS, ModelIdentity, Tags
 from pipelines.graph import SliceResult
 from pipelines.recording import Enrich, record_changes
-from pipelines.records import Watched
+from pipelines.rows import bury, watched_rows, write_found
 
 _LIFECYCLE = "alerts"
 _VERSION = 1
-_SPAN = {seconds: timedelta(seconds=seconds) for seconds in (60, 3600)}
 COUNTERS = ("stored", "duplicates", "dead_letters", "late", "spikes", "alerts")
 
 
@@ -63,17 +55,15 @@ class Committer:
         outcome, letters = result.outcome, result.dead_letters
         messages = [one.tagged.message for one in outcome.watched]
         stored = tx.upsert_records("messages", messages, received_at=repeat(now))
-        tx.upsert("tags", tag_rows(outcome.watched, now))
-        tx.upsert_records("window_stats", outcome.windows, frontier=_frontiers(outcome.windows))
-        spikes = [spike for _, found in outcome.minutes for spike in found]
-        tx.upsert_records("spikes", spikes, run_id=repeat(self._run_id))
+        tx.upsert("tags", watched_rows(outcome.watched, now))
+        spikes = write_found(tx, outcome, self._run_id)
         bury(tx, letters, self._run_id, now)
         return {
             "stored": stored,
             "duplicates": result.duplicates + len(outcome.watched) - stored,
             "dead_letters": len(letters),
             "late": 0,  # a history sorted by event time has none
-            "spikes": len(spikes),
+            "spikes": spikes,
         }
 
     def _live(
@@ -98,55 +88,3 @@ class Committer:
             counters[name] = counters.get(name, 0) + found[name]
         counters["slices"], counters["position"] = result.number + 1, result.end
         tx.save_run({**run, "counters": counters})
-
-
-def bury(tx: Transaction, letters: Sequence[DeadLetter], run_id: str, now: datetime) -> None:
-    """Stores dead letters; twice is harmless, their ids being what they are."""
-    tx.upsert_records("dead_letters", letters, run_id=repeat(run_id), recorded_at=repeat(now))
-
-
-def tag_rows(watched: Iterable[Watched], now: datetime) -> list[dict[str, Any]]:
-    return list(_tag_rows(watched, now))
-
-
-def _tag_rows(watched: Iterable[Watched], now: datetime) -> Iterator[dict[str, Any]]:
-    identity: ModelIdentity | None = None
-    model: dict[str, Any] = {}
-    for one in watched:
-        message, tags = one.tagged.message, one.tagged.tags
-        if tags.model is not identity:
-            identity, model = tags.model, msgspec.structs.asdict(tags.model)
-        negative, neutral, positive = tags.sentiments
-        yield {
-            "message_id": message.id,
-            "published_at": message.published_at,
-            "sentiment": tags.sentiment,
-            "topic": tags.topic,
-            "negative": negative,
-            "neutral": neutral,
-            "positive": positive,
-            "topics": tags.topics,
-            "abstained": tags.abstained,
-            "entities": one.tagged.entities,
-            "by_entity": {name: _plain(own) for name, own in one.tagged.by_entity.items()} or None,
-            "listing": one.tagged.listing,
-            "story": one.story,
-            "repeat": one.repeat,
-            "model": model,
-            "processed_at": now,
-        }
-
-
-def _plain(tags: Tags) -> dict[str, Any]:
-    return {
-        "sentiment": tags.sentiment,
-        **dict(zip(SENTIMENTS, tags.sentiments, strict=True)),
-        "abstained": tags.abstained,
-    }
-
-
-def _frontiers(windows: Iterable[WindowStats]) -> Iterator[datetime]:
-    """That of a final bucket is its end: where a replay is cut must not show in a row."""
-    for (start, seconds), held in groupby(windows, attrgetter("start", "seconds")):
-        end = start + _SPAN[seconds]
-        yield from (end for _ in held)

@@ -24,7 +24,7 @@ from connectors.message import Message
 from connectors.sorting import sorted_messages
 from connectors.store import Store
 from connectors.store.schema import runs
-from pipelines.commit import Committer, bury
+from pipelines.commit import Committer
 from pipelines.configuration import Configuration
 from pipelines.evidence import AddEvidence
 from pipelines.graph import (
@@ -36,6 +36,7 @@ from pipelines.graph import (
     watch_slices,
 )
 from pipelines.manifest import digest, manifest
+from pipelines.rows import bury
 from pipelines.slices import Slice, cut
 from pipelines.sources import Parsing, Reading, Source, Stream, WatchingReading
 

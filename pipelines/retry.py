@@ -20,8 +20,8 @@ from connectors.store.schema import messages, tags
 from connectors.wire import decode_message, is_message
 from models.entities import Recogniser
 from models.tagger import Tagger
-from pipelines.commit import tag_rows
 from pipelines.records import Tagged, Watched
+from pipelines.rows import watched_rows
 from pipelines.sources import Parsing
 from pipelines.tagging import tag_messages
 
@@ -115,7 +115,7 @@ def _store(tx: Transaction, results: Sequence[Tagged]) -> int:
     now = datetime.now(UTC)
     (end,) = tx.rows(select(func.max(tags.c.published_at).label("frontier")))
     tx.upsert_records("messages", [one.message for one in new.values()], received_at=repeat(now))
-    tx.upsert("tags", tag_rows([Watched(one, one.message.id) for one in new.values()], now))
+    tx.upsert("tags", watched_rows([Watched(one, one.message.id) for one in new.values()], now))
     tx.upsert(
         "late_messages",
         [
