@@ -28,6 +28,7 @@ from models.backends.choice import Device
 from models.novelty import NoveltySettings
 from models.tagger import Tagger, load_tagger
 from models.tags import ModelIdentity
+from pipelines.console.settings import ConsoleSettings
 from pipelines.manifest import digest
 from pipelines.metrics.settings import MetricsSettings
 
@@ -86,7 +87,7 @@ class ReplaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sections of the file. `surge` is the detector, `alerts` the life of an alert,
     `decisions` what people may decide on it, `kafka` how the brokers are reached, `lateness` which
-    messages of a topic come too late, `metrics` the page for Prometheus."""
+    messages of a topic come too late, `metrics` the page for Prometheus, `console` the web pages."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
@@ -97,12 +98,13 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replay: ReplaySettings = ReplaySettings()
     decisions: DecisionSettings = DecisionSettings()
     kafka: KafkaSettings = KafkaSettings()
+    console: ConsoleSettings = ConsoleSettings()
     metrics: MetricsSettings = MetricsSettings()
 
     def meaning(self) -> dict[str, Any]:
         """All settings that rows depend on, as plain values; how fast they come is left out."""
         sections: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
-        for name in ("decisions", "tag", "replay", "kafka", "metrics"):
+        for name in ("decisions", "tag", "replay", "kafka", "metrics", "console"):
             del sections[name]
         return sections
 
@@ -125,6 +127,7 @@ class _Gathered(BaseSettings):
     replay: dict[str, Any] = {}
     decisions: dict[str, Any] = {}
     kafka: dict[str, Any] = {}
+    console: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
 
 
