@@ -87,7 +87,8 @@ class ReplaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sections of the file. `surge` is the detector, `alerts` the life of an alert,
     `decisions` what people may decide on it, `kafka` how the brokers are reached, `lateness` which
-    messages of a topic come too late, `metrics` the page for Prometheus, `console` the web pages."""
+    messages of a topic come too late, `metrics` the page for Prometheus, `console` the web
+    pages."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
