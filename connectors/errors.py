@@ -25,6 +25,10 @@ class StoreError(ConnectorError):
     """The store cannot be opened, read or written."""
 
 
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or does not take anything just now: trying again may help."""
+
+
 class Rejected(ConnectorError):
     """One message is bad and belongs among the dead letters; `reason` is its short class."""
 
@@ -35,6 +39,10 @@ class Rejected(ConnectorError):
 
 class BrokerError(ConnectorError):
     """Kafka cannot be reached, refuses, lacks what was asked for, or takes too long."""
+
+
+class BrokerAway(BrokerError):
+    """Kafka cannot be reached now; it may well be back in a while."""
 
 
 class KafkaSettingsError(ConnectorError, ValueError):

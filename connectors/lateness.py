@@ -5,12 +5,15 @@ minus the bound of disorder minus the allowed lateness. So a replay of the same 
 same messages late.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from connectors.errors import ConnectorError
 from connectors.message import Message
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+"""Nothing lies below it."""
 
 
 class LatenessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,6 +36,33 @@ class LatenessSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def allowed(self) -> timedelta:
         return timedelta(seconds=self.allowed_seconds)
+
+
+class Lateness:
+    """Judges the messages of one partition, in the order of their offsets.
+
+    `maximum`: the latest event time (UTC) so far, which is all the state that there is; None where
+    there was no message. `frontier`: what lies below it is late.
+    """
+
+    __slots__ = ("_slack", "frontier", "maximum")
+
+    def __init__(self, settings: LatenessSettings, maximum: datetime | None = None) -> None:
+        self._slack = settings.disorder + settings.allowed
+        self.maximum = maximum
+        self.frontier = BEGINNING if maximum is None else maximum - self._slack
+
+    def late(self, published_at: datetime) -> bool:
+        """Whether the message at the next offset is late; it then counts for those behind it."""
+        if self.maximum is None or published_at > self.maximum:
+            self.maximum = published_at
+            self.frontier = published_at - self._slack
+            return False
+        return published_at < self.frontier
+
+
+LATE = "late"
+PARTITION_IDLE = "partition_idle"
 
 
 class LateMessage(msgspec.Struct, frozen=True, gc=False):

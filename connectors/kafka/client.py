@@ -16,7 +16,7 @@ from kafka.errors import (
     UnsupportedCodecError,
 )
 
-from connectors.errors import BrokerError, KafkaSettingsError
+from connectors.errors import BrokerAway, BrokerError, KafkaSettingsError
 from connectors.kafka.settings import KafkaSettings
 
 # Below WARNING the library logs each step, at DEBUG each request: that to log in has the password.
@@ -67,9 +67,11 @@ def admin(settings: KafkaSettings) -> Iterator[Any]:
 
 @contextmanager
 def explained(settings: KafkaSettings) -> Iterator[None]:
-    """Errors of the library as BrokerError."""
+    """Errors of the library as BrokerError; those that may pass as BrokerAway."""
     try:
         yield
+    except RetriableError as error:
+        raise BrokerAway(explanation(settings, error)) from error
     except KafkaError as error:
         raise BrokerError(explanation(settings, error)) from error
 
@@ -104,7 +106,7 @@ def _open(kind: Callable[..., Any], settings: KafkaSettings, **options: Any) -> 
             **options,
         )
     except (RetriableError, OSError) as error:
-        raise BrokerError(_why_not(settings, security.get("ssl_context"))) from error
+        raise BrokerAway(_why_not(settings, security.get("ssl_context"))) from error
 
 
 def _security(settings: KafkaSettings) -> dict[str, Any]:

@@ -4,7 +4,7 @@ One reader serves a replay (all of a range) and a splittable DoFn (a poll at a t
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -19,6 +19,8 @@ from connectors.kafka.settings import KafkaSettings
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POLL_SECONDS = 0.5
 _RECORDS_AT_ONCE = 500
+_LOOK_SECONDS = 300.0
+_ANSWER_MS = 3_000
 _BUFFER_BYTES = 16 << 20
 _PARTITION_BYTES = 2 << 20
 
@@ -52,21 +54,30 @@ class TopicReader:
     at most some 16 MB for each broker; nothing is fetched of a partition whose records wait to be
     taken. Raises BrokerError: where the offsets are not there (any more), where the broker refuses,
     and when iterating also where it is silent before the end for `settings.stall_seconds`.
+    `look_seconds`: how often the broker is asked which partitions the topic has.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str, spans: Mapping[int, Span]) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        spans: Mapping[int, Span],
+        *,
+        look_seconds: float = _LOOK_SECONDS,
+    ) -> None:
         self._settings = settings
         self._topic = topic
-        self._spans = dict(spans)
-        self._positions = {partition: span.start for partition, span in spans.items()}
+        self._spans: dict[int, Span] = {}
+        self._positions: dict[int, int] = {}
         self._consumer = open_consumer(
             settings,
             group_id=None,
             max_poll_records=_RECORDS_AT_ONCE,
             fetch_max_bytes=_BUFFER_BYTES,
             max_partition_fetch_bytes=_PARTITION_BYTES,
+            metadata_max_age_ms=round(look_seconds * 1000),
         )
-        self._assign()
+        self.add(spans)
 
     def __enter__(self) -> Self:
         return self
@@ -92,6 +103,35 @@ class TopicReader:
         """The offset to go on from: all below it was given. Offsets are not dense: a compacted
         topic has holes, and the marks of transactions take offsets too."""
         return self._positions[partition]
+
+    def add(self, spans: Mapping[int, Span]) -> None:
+        """Reads more partitions from now on; nothing changes for those that are read already."""
+        self._spans |= spans
+        self._positions |= {partition: span.start for partition, span in spans.items()}
+        self._consumer.assign(self._partitions(self._open()))
+        for partition in spans.keys() & set(self._open()):
+            at = TopicPartition(self._topic, partition)
+            self._consumer.seek(at, self._positions[partition])
+
+    def partitions(self) -> set[int]:
+        """The partitions that the topic has, as of the last look."""
+        with explained(self._settings):
+            return set(self._consumer.partitions_for_topic(self._topic))
+
+    def beginnings(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The first offset of each partition; asks the broker. Raises BrokerAway."""
+        return self._asked(self._consumer.beginning_offsets, partitions)
+
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The offset behind the last committed record; asks the broker. Raises BrokerAway."""
+        return self._asked(self._consumer.end_offsets, partitions)
+
+    def lag(self, partition: int) -> int:
+        """Offsets that were there when the partition was last fetched, and are not read yet."""
+        if partition not in self._open():
+            return 0
+        end = self._consumer.highwater(TopicPartition(self._topic, partition))
+        return max(0, (end or 0) - self._positions[partition])
 
     def poll(self, seconds: float) -> list[KafkaRecord]:
         """The next records, after at most `seconds`; none where there are none yet."""
@@ -120,21 +160,26 @@ class TopicReader:
             if span.end is None or self._positions[partition] < span.end
         ]
 
-    def _assign(self) -> None:
-        partitions = {part: TopicPartition(self._topic, part) for part in self._open()}
-        self._consumer.assign(list(partitions.values()))
-        for part, partition in partitions.items():
-            self._consumer.seek(partition, self._positions[part])
+    def _partitions(self, numbers: Iterable[int]) -> list[Any]:
+        return [TopicPartition(self._topic, number) for number in numbers]
+
+    def _asked(self, ask: Callable[..., dict[Any, int]], numbers: Iterable[int]) -> dict[int, int]:
+        with explained(self._settings):
+            found = ask(self._partitions(numbers), timeout_ms=_ANSWER_MS)
+        return {partition.partition: offset for partition, offset in found.items()}
 
     def _fetch(self, seconds: float) -> tuple[list[KafkaRecord], dict[int, int]]:
         """The next records, and where each partition stands behind them."""
-        partitions = [TopicPartition(self._topic, part) for part in self._open()]
+        partitions = self._partitions(self._open())
         if not partitions:
             return [], {}
         try:
             with explained(self._settings):
                 found = self._consumer.poll(timeout_ms=round(seconds * 1000))
-                after = {part.partition: self._consumer.position(part) for part in partitions}
+                after = {
+                    part.partition: self._consumer.position(part, timeout_ms=_ANSWER_MS)
+                    for part in partitions
+                }
         except BrokerError as error:
             if isinstance(error.__cause__, OffsetOutOfRangeError):
                 raise self._out_of_range(error.__cause__) from error
