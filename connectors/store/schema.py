@@ -234,16 +234,17 @@ alerts = Table(
     Column("snoozed_until", UtcDateTime),
     Column("closed_at", UtcDateTime),
     Column("closed_by", Text),
-    # A page of a queue is read in its order, whatever it is narrowed by: all alerts, those in a
-    # state, the most severe of them, those nobody has acknowledged or disposed of, a person's, a
-    # company's. The columns stand behind `evidence`, so that a scan would read every text of it.
-    Index(None, "opened_at"),
     Index(None, "state", "opened_at"),
+    Index(None, "opened_at"),
+    # A page of a queue is read in its order, severity by severity, whatever it is narrowed by: all
+    # alerts, those in a state, those that nobody has acknowledged or disposed of, a person's, a
+    # company's. The columns stand behind `evidence`: a scan would read every text of it.
+    Index(None, "severity", "opened_at"),
     Index(None, "state", "severity", "opened_at"),
-    Index(None, "state", "acknowledged_at", "opened_at"),
-    Index(None, "state", "disposition", "opened_at"),
-    Index(None, "assigned_to", "opened_at"),
-    Index(None, "key", "opened_at"),
+    Index(None, "state", "acknowledged_at", "severity", "opened_at"),
+    Index(None, "disposition", "severity", "opened_at"),
+    Index(None, "assigned_to", "severity", "opened_at"),
+    Index(None, "key", "severity", "opened_at"),
 )
 
 alert_events = Table(

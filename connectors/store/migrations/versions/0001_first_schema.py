@@ -97,13 +97,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_alerts"),
     )
     for columns in (
-        ["opened_at"],
         ["state", "opened_at"],
+        ["opened_at"],
+        ["severity", "opened_at"],
         ["state", "severity", "opened_at"],
-        ["state", "acknowledged_at", "opened_at"],
-        ["state", "disposition", "opened_at"],
-        ["assigned_to", "opened_at"],
-        ["key", "opened_at"],
+        ["state", "acknowledged_at", "severity", "opened_at"],
+        ["disposition", "severity", "opened_at"],
+        ["assigned_to", "severity", "opened_at"],
+        ["key", "severity", "opened_at"],
     ):
         op.create_index(f"ix_alerts_{'_'.join(columns)}", "alerts", columns)
     op.create_table(
