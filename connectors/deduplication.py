@@ -22,7 +22,8 @@ class DeduplicationStateError(ConnectorError):
 
 
 class Deduplication:
-    """The ids of the last hours. `step` must be called in order of event time."""
+    """The ids of the last hours. In a replay, `step` is called in order of event time; where it is
+    not, an id is remembered at least as long after the newest as the horizon says."""
 
     def __init__(self, horizon_hours: int = 24) -> None:
         self.horizon_hours = horizon_hours
@@ -32,7 +33,7 @@ class Deduplication:
     def step(self, message_id: str, at: int) -> bool:
         """True for the first message of this id. `at`: event time in microseconds, UTC."""
         hour = at // HOUR
-        while self._segments and (oldest := next(iter(self._segments))) < hour - self.horizon_hours:
+        while self._segments and (oldest := min(self._segments)) < hour - self.horizon_hours:
             del self._segments[oldest]
             self._changed.add(oldest)
         digest = hashlib.blake2b(message_id.encode(), digest_size=_DIGEST).digest()
@@ -41,6 +42,10 @@ class Deduplication:
         self._segments.setdefault(hour, set()).add(digest)
         self._changed.add(hour)
         return True
+
+    def __len__(self) -> int:
+        """How many ids are remembered."""
+        return sum(map(len, self._segments.values()))
 
     def changes(self) -> Iterator[tuple[int, bytes | None]]:
         """The segments changed since the last call: (hour, bytes), or None for one that is gone."""

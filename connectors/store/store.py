@@ -21,9 +21,15 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
-from connectors.errors import StoreError
+from connectors.errors import StoreError, StoreUnavailable
 from connectors.store.migration import upgrade
 from connectors.store.raw import encode_json
 from connectors.store.schema import REVISIONS, alert_events, alerts, dead_letters
@@ -204,6 +210,8 @@ class Store:
                 connection.begin(),
             ):
                 yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise StoreUnavailable(_explained(self.url, error)) from error
         except SQLAlchemyError as error:
             raise StoreError(_explained(self.url, error)) from error
 

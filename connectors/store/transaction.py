@@ -5,7 +5,16 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from connectors.errors import StoreError
 from connectors.store.schema import (
@@ -18,6 +27,7 @@ from connectors.store.schema import (
     run_state,
     runs,
     sessions,
+    tags,
     users,
 )
 from connectors.store.writing import Row, Writer
@@ -151,6 +161,15 @@ class Transaction:
     def end_sessions(self, condition: ColumnElement[bool]) -> None:
         """Removes the sessions of which the condition holds: their cookies open nothing more."""
         self._connection.execute(delete(sessions).where(condition))
+
+    def set_stories(self, stories: Sequence[tuple[str, str]]) -> None:
+        """Writes into `tags` what watching found: (message id, id of its story's first message)."""
+        if stories:
+            statement = update(tags).where(tags.c.message_id == bindparam("of"))
+            self._connection.execute(
+                statement.values(story=bindparam("first"), repeat=bindparam("again")),
+                [{"of": of, "first": first, "again": of != first} for of, first in stories],
+            )
 
     def erase_message(self, message_id: str, remainder: str) -> None:
         """Puts `remainder` where the text was; title, address, author and salt go."""
