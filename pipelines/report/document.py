@@ -30,12 +30,12 @@ def document(template: str, charts: Mapping[str, Figure], **context: Any) -> str
     )
     return environment.from_string(template).render(
         policy=_policy(script, plotly),
-        style=Markup(_style()),  # noqa: S704 - ours
+        style=Markup(themes() + _asset("report.css")),  # noqa: S704 - ours
         script=Markup(script),  # noqa: S704 - ours
         plotly=Markup(plotly),  # noqa: S704 - Plotly's
         has_figures=bool(charts),
-        figures=_data(charts),
-        palette=_data(dict(zip(figures.LIGHT.values(), figures.DARK.values(), strict=True))),
+        figures=data(charts),
+        palette=palette(),
         **context,
     )
 
@@ -64,16 +64,21 @@ def _policy(*scripts: str) -> str:
     )
 
 
-def _style() -> str:
+def themes() -> str:
+    """The colours as a style sheet: light, or dark where the reader's screen is."""
     light, dark = (
         ";".join(f"--{name}:{colour}" for name, colour in colours.items())
         for colours in (figures.LIGHT, figures.DARK)
     )
-    themes = f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
-    return themes + _asset("report.css")
+    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
 
 
-def _data(value: object) -> Markup:
+def palette() -> Markup:
+    """The dark colour for each light one, as a data block."""
+    return data(dict(zip(figures.LIGHT.values(), figures.DARK.values(), strict=True)))
+
+
+def data(value: object) -> Markup:
     """JSON for a data block: no character in it can end the block or begin a comment."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
