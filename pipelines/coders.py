@@ -10,7 +10,7 @@ from alerting.spike import Spike
 from connectors.dead_letter import DeadLetter
 from connectors.lateness import LateMessage
 from connectors.message import Message
-from pipelines.records import Tagged
+from pipelines.records import Arrival, Tagged
 
 
 class StructCoder(coders.Coder):
@@ -41,5 +41,5 @@ class StructCoder(coders.Coder):
         return cls(typehint)
 
 
-for _kind in (Message, LateMessage, DeadLetter, Tagged, Spike):
+for _kind in (Message, Arrival, LateMessage, DeadLetter, Tagged, Spike):
     registry.register_coder(_kind, StructCoder)

@@ -41,6 +41,15 @@ class RunContext:
     configuration_hash: str
     model: str
 
+    def watcher(self) -> Watcher:
+        """One that has seen nothing yet."""
+        return Watcher(
+            self.configuration.novelty,
+            self.configuration.surge,
+            configuration=self.configuration_hash,
+            model=self.model,
+        )
+
 
 @dataclass
 class TaggedSlice:
@@ -206,13 +215,7 @@ class WatchSlices(beam.DoFn):
 
     def process(self, given: int) -> None:
         slices, stored, commit = Desk.look(given)
-        context = self._context
-        watcher = Watcher(
-            context.configuration.novelty,
-            context.configuration.surge,
-            configuration=context.configuration_hash,
-            model=context.model,
-        )
+        watcher = self._context.watcher()
         watcher.load(stored)
         for part in slices:
             outcome = watcher.step(part.tagged, END if part.last else None)

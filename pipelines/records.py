@@ -11,6 +11,15 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 
 
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """A message on its way through the live job; `frontier` and `reason` as in `LateMessage`, where
+    it came too late."""
+
+    message: Message
+    frontier: datetime.datetime | None = None
+    reason: str = ""
+
+
 class Tagged(msgspec.Struct, frozen=True, gc=False):
     """A message with what *tag* found: tickers it speaks of, and the model's tags.
 
@@ -44,3 +53,8 @@ def content(message: Message) -> str:
 def micros(time: datetime.datetime) -> int:
     """Event time as microseconds since 1970, UTC."""
     return (time - EPOCH) // _MICROSECOND
+
+
+def moment(since_epoch: int) -> datetime.datetime:
+    """The event time of `micros`."""
+    return EPOCH + since_epoch * _MICROSECOND

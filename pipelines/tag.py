@@ -18,6 +18,7 @@ from connectors.message import Message
 from models.entities import Recogniser
 from pipelines.configuration import TagSettings
 from pipelines.metrics.instruments import metrics
+from pipelines.records import Tagged
 from pipelines.tagging import Result, tag_messages
 
 DEAD_LETTERS = "dead_letters"
@@ -98,6 +99,8 @@ class Tag(beam.PTransform[Any, Any]):
         self._settings = settings
 
     def expand(self, messages: PCollection[Message]) -> Any:
-        return messages | "Tag messages" >> beam.ParDo(TagMessages(self._settings)).with_outputs(
+        return messages | "Tag messages" >> beam.ParDo(
+            TagMessages(self._settings)
+        ).with_output_types(Tagged, **{DEAD_LETTERS: DeadLetter}).with_outputs(
             DEAD_LETTERS, main=TAGGED
         )

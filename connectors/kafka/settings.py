@@ -26,6 +26,7 @@ class TopicNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     messages: str = "messages"
     tagged: str = "tagged"
+    buckets: str = "buckets"
     spikes: str = "spikes"
     dead_letters: str = "messages.dlq"
 

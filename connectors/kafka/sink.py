@@ -9,9 +9,10 @@ from kafka.errors import (
     KafkaTimeoutError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
+    RetriableError,
 )
 
-from connectors.errors import BrokerError
+from connectors.errors import BrokerAway, BrokerError
 from connectors.kafka.client import explanation, open_producer
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.topics import describe_topic
@@ -126,8 +127,9 @@ class KafkaSink:
                 "max.message.bytes"
             )
         if isinstance(error, KafkaTimeoutError):
-            return BrokerError(
+            return BrokerAway(
                 f"Kafka at {self._settings.brokers} did not confirm a record for {topic!r} within "
                 f"{self._settings.stall_seconds:g} s: check the broker"
             )
-        return BrokerError(f"{topic!r}: {explanation(self._settings, error)}")
+        kind = BrokerAway if isinstance(error, RetriableError) else BrokerError
+        return kind(f"{topic!r}: {explanation(self._settings, error)}")

@@ -36,7 +36,7 @@ class Advance:
 
 
 class LiveWatcher:
-    """Takes messages in any order; `advance` it to the watermark, at the latest where `due` says.
+    """Takes messages in any order; `advance` it to the watermark when it is `due`.
 
     Its state is that of `final`, `settled` and the `tail` in any order. `clock` gives seconds; it
     decides how often the tail is watched again, and no final row.
@@ -57,9 +57,10 @@ class LiveWatcher:
         self._allowed = allowed
         self._clock = clock
         self._tail: dict[datetime, list[Tagged]] = {}
-        self._watermark = settled
+        self.watermark = settled
         self._ahead: _Ahead | None = None
         self._stale = False
+        self._behind = False
         self._said: dict[Hashable, WindowStats | Spike] = {}
         self._rested = -float("inf")
 
@@ -77,18 +78,22 @@ class LiveWatcher:
         """The messages that are not final."""
         return chain.from_iterable(self._tail.values())
 
-    @property
     def due(self) -> datetime | None:
-        """The watermark at which something closes; None where nothing is open."""
+        """The watermark at which to advance next; None where nothing is open."""
         if not self._tail:
             return None
-        closing = sorted(minute for minute in self._tail if minute + _MINUTE > self._watermark)
-        if len(closing) > _BEHIND:  # the last but one: a single time far ahead holds up nothing
+        closing = sorted(minute for minute in self._tail if minute + _MINUTE > self.watermark)
+        self._behind = len(closing) > _BEHIND
+        if self._behind:  # the last but one: a single time far ahead holds up nothing
             return closing[-2] + _MINUTE
         settling = min(self._tail) + _MINUTE + self._allowed
         return min(settling, closing[0] + _MINUTE) if closing else settling
 
-    @property
+    def sooner(self, tagged: Tagged, due: datetime) -> bool:
+        """Whether a message that was added since makes something close before `due`."""
+        end = minute_of(tagged.message.published_at) + _MINUTE
+        return not self._behind and self.watermark < end < due
+
     def waits(self) -> float | None:
         """Seconds after which to `advance` again to the same watermark; None: no need to."""
         if not self._passed() or (self._ahead is not None and not self._stale):
@@ -97,12 +102,12 @@ class LiveWatcher:
 
     def advance(self, watermark: datetime) -> Advance:
         """Closes what ends by `watermark`, and for good what ends `allowed` before. END: all."""
-        self._watermark = max(self._watermark, watermark)
+        self.watermark = max(self.watermark, watermark)
         return Advance(self._settle(), self._tell())
 
     def _settle(self) -> Outcome | None:
-        end = self._watermark == END
-        until = END if end else minute_of(max(self._watermark, _EARLIEST) - self._allowed)
+        end = self.watermark == END
+        until = END if end else minute_of(max(self.watermark, _EARLIEST) - self._allowed)
         closed = sorted(minute for minute in self._tail if minute < until)
         if not closed and not end:
             return None
@@ -116,7 +121,7 @@ class LiveWatcher:
     def _tell(self) -> Outcome | None:
         if not self._passed():
             return None
-        until = minute_of(self._watermark)
+        until = minute_of(self.watermark)
         begun = self._clock()
         if (self._ahead is None or self._stale) and begun >= self._rested:
             self._ahead, self._stale = _Ahead(self.final.ahead(), self.settled), False
@@ -130,7 +135,7 @@ class LiveWatcher:
 
     def _passed(self) -> bool:
         """Whether a minute of the tail has ended."""
-        return any(minute + _MINUTE <= self._watermark for minute in self._tail)
+        return any(minute + _MINUTE <= self.watermark for minute in self._tail)
 
     def _changed(self, found: Outcome) -> Outcome | None:
         """What has not been said in just these words."""

@@ -87,8 +87,8 @@ def test_final_rows_are_those_of_the_messages_in_order(
     watermark = START
     for tagged, delay in arriving:
         moment = tagged.message.published_at + timedelta(seconds=delay)
-        while live.due is not None and live.due <= moment:
-            watermark = live.due
+        while (due := live.due()) is not None and due <= moment:
+            watermark = due
             found.append(live.advance(watermark).final)
         while watermark < moment - timedelta(seconds=step):
             watermark += timedelta(seconds=step)
@@ -103,7 +103,7 @@ def test_final_rows_are_those_of_the_messages_in_order(
     assert whole.minutes == expected.minutes
     assert windows(whole) == windows(expected)
     assert len(whole.windows) == len(expected.windows)
-    assert live.due is None
+    assert live.due() is None
 
 
 def again(live: LiveWatcher, saved: Components) -> LiveWatcher:
@@ -119,17 +119,17 @@ def again(live: LiveWatcher, saved: Components) -> LiveWatcher:
 def test_a_minute_is_told_when_the_watermark_has_passed_it_and_settled_later() -> None:
     live = LiveWatcher(watcher(), ALLOWED)
     assert live.add(message(1, 20))
-    assert live.due == START + timedelta(minutes=1)
+    assert live.due() == START + timedelta(minutes=1)
     early = live.advance(START + timedelta(minutes=1))
     assert early.final is None
     assert early.provisional is not None
     assert {one.final for one in early.provisional.windows} == {False}
-    assert live.due == START + timedelta(minutes=1) + ALLOWED
+    assert live.due() == START + timedelta(minutes=1) + ALLOWED
     late = live.advance(START + timedelta(minutes=1) + ALLOWED)
     assert late.provisional is None
     assert late.final is not None
     assert {one.final for one in late.final.windows} == {True}
-    assert live.due is None
+    assert live.due() is None
 
 
 def test_a_straggler_changes_what_was_said_of_its_minute_and_nothing_else() -> None:
@@ -138,7 +138,7 @@ def test_a_straggler_changes_what_was_said_of_its_minute_and_nothing_else() -> N
         live.add(message(n, at))
     live.advance(START + timedelta(minutes=3))
     live.add(message(9, 85, text=2, sentiment=1))
-    waits = live.waits
+    waits = live.waits()
     assert waits is not None
     for _ in range(10):  # the clock moves on with each look at it
         told = live.advance(START + timedelta(minutes=3)).provisional
@@ -163,7 +163,7 @@ def test_history_is_taken_in_long_steps_and_one_time_far_ahead_stops_nothing() -
     for n in range(100):
         live.add(message(n, 60 * n))
     live.add(message(100, 1e6))
-    assert live.due == START + timedelta(minutes=100)
+    assert live.due() == START + timedelta(minutes=100)
     outcome = live.advance(START + timedelta(minutes=100)).final
     assert outcome is not None
     assert len(outcome.minutes) == 95

@@ -1,0 +1,87 @@
+"""The first copy of each message, from Beam's keyed state: a log of what has been seen."""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.coders import StrUtf8Coder, TupleCoder, VarIntCoder
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.userstate import BagStateSpec
+
+from connectors.deduplication import HOUR, Deduplication
+from connectors.lateness import LateMessage
+from connectors.message import Message
+from pipelines.live.memory import MARK, Memory
+from pipelines.metrics.instruments import metrics
+from pipelines.records import Arrival, micros
+
+LATE = "late"
+
+_SHARDS = 64
+"""Over how many keys the ids are spread: the most workers that can share the tagging."""
+
+
+def keyed(message: Message | LateMessage) -> tuple[int, Arrival]:
+    """A message, late or not, under the shard of its id."""
+    if isinstance(message, LateMessage):
+        arrival = Arrival(message.message, message.frontier, message.reason)
+    else:
+        arrival = Arrival(message)
+    return zlib.crc32(arrival.message.id.encode()) % _SHARDS, arrival
+
+
+class _Seen:
+    """The ids of a shard, and how long the log is that they were restored from."""
+
+    def __init__(self, horizon_hours: int, log: Iterable[tuple[int, str]]) -> None:
+        self.core = Deduplication(horizon_hours)
+        self.logged = 0
+        for at, name in sorted(log):
+            self.logged += 1
+            self.core.step(name, at)
+
+
+class DeduplicateArrivals(beam.DoFn):
+    """(shard, `Arrival`) -> `Message`, or `LateMessage` under "late": each id once."""
+
+    LOG = BagStateSpec("seen", TupleCoder((VarIntCoder(), StrUtf8Coder())))
+
+    def __init__(self, job: str, horizon_hours: int) -> None:
+        self._job = job
+        self._horizon_hours = horizon_hours
+
+    def start_bundle(self) -> None:
+        self._memory = Memory[_Seen](f"{self._job}/deduplicate")
+
+    def process(
+        self,
+        element: tuple[int, Arrival],
+        log: Any = beam.DoFn.StateParam(LOG),
+        mark: Any = beam.DoFn.StateParam(MARK),
+    ) -> Iterator[Any]:
+        shard, arrival = element
+        seen = self._memory.take(shard, mark, lambda: _Seen(self._horizon_hours, log.read()))
+        message = arrival.message
+        at = micros(message.published_at)
+        if not seen.core.step(message.id, at):
+            metrics().duplicates(1)
+            return
+        log.add((at, message.id))
+        seen.logged += 1
+        if seen.logged > 2 * len(seen.core) + 1000:
+            self._compact(log, seen, at)
+        if arrival.frontier is None:
+            yield message
+        else:
+            metrics().late(arrival.reason)
+            yield TaggedOutput(LATE, LateMessage(message, arrival.frontier, arrival.reason))
+
+    def _compact(self, log: Any, seen: _Seen, now: int) -> None:
+        """Takes out of the log what is beyond the horizon."""
+        oldest = (now // HOUR - self._horizon_hours) * HOUR
+        kept = [entry for entry in log.read() if entry[0] >= oldest]
+        log.clear()
+        for entry in kept:
+            log.add(entry)
+        seen.logged = len(kept)

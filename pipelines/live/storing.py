@@ -1,0 +1,177 @@
+"""What the live job writes into the store, patiently: a store that is away holds the job up, and
+ends nothing. Rows that are written twice are the same rows.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypeVar
+
+import apache_beam as beam
+from apache_beam.utils.windowed_value import WindowedValue
+
+from connectors.dead_letter import DeadLetter
+from connectors.errors import StoreUnavailable
+from connectors.lateness import LateMessage
+from connectors.message import Message
+from connectors.store import Store, Transaction
+from pipelines.metrics.instruments import metrics
+from pipelines.outgoing import Publisher, dead_letter_records, tagged_records
+from pipelines.records import Tagged
+from pipelines.rows import bury, tag_rows
+
+T = TypeVar("T")
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
+_MOST = 1000
+"""Messages in one transaction."""
+
+_log = logging.getLogger(__name__)
+
+
+class LiveStore:
+    """The store as the steps of the job see it."""
+
+    def __init__(self, url: str, sleep: Callable[[float], object] = time.sleep) -> None:
+        self._url = url
+        self._sleep = sleep
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Does `work` in a transaction, again and again until the store is there for it.
+
+        Raises StoreError for what waiting does not mend.
+        """
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                with metrics().storing(), _opened(self._url).transaction() as tx:
+                    return work(tx)
+            except StoreUnavailable as error:
+                metrics().store_retried()
+                _log.warning("The store is away, trying again in %.1f s: %s", wait, error)
+                self._sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
+
+
+_opening = threading.Lock()
+
+
+@cache
+def _open(url: str) -> Store:
+    return Store.open(url)
+
+
+def _opened(url: str) -> Store:
+    """The process's own store."""
+    with _opening:
+        return _open(url)
+
+
+class StoreTagged(beam.DoFn):
+    """`Tagged` -> the same, when it is in the store; and on its topic, where that is asked for."""
+
+    def __init__(self, database: str, run_id: str, publisher: Publisher) -> None:
+        self._store = LiveStore(database)
+        self._run_id = run_id
+        self._publisher = publisher
+
+    def start_bundle(self) -> None:
+        self._batch: list[WindowedValue] = []
+
+    def process(
+        self,
+        tagged: Tagged,
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Iterable[Any]:
+        self._batch.append(WindowedValue(tagged, timestamp, (window,)))
+        return self._written() if len(self._batch) >= _MOST else ()
+
+    def finish_bundle(self) -> Iterable[Any]:
+        return self._written()
+
+    def _written(self) -> Iterator[Any]:
+        batch, self._batch = self._batch, []
+        found: list[Tagged] = [held.value for held in batch]
+        if found:
+            self._store.write(lambda tx: write_tagged(tx, found, datetime.now(UTC)))
+            refused = self._publisher.publish(lambda topics: tagged_records(topics, found))
+            put_aside(self._store, refused, self._run_id)
+            _count(found)
+        yield from batch
+
+
+def write_tagged(tx: Transaction, found: Sequence[Tagged], now: datetime) -> None:
+    """Messages and tags, without what only watching finds."""
+    messages = [one.message for one in found]
+    received = [one.received_at or now for one in messages]
+    tx.upsert_records("messages", messages, received_at=received)
+    tx.upsert("tags", tag_rows(found, now))
+
+
+def _count(found: Sequence[Tagged]) -> None:
+    metrics().stored("messages", len(found))
+    metrics().stored("tags", len(found))
+    for one in found:
+        if one.message.received_at is not None:
+            age = datetime.now(UTC) - one.message.received_at
+            metrics().delay("stored", age.total_seconds())
+
+
+class StoreLate(beam.DoFn):
+    """`LateMessage` -> its `Message`, when it is listed."""
+
+    def __init__(self, database: str, run_id: str) -> None:
+        self._store = LiveStore(database)
+        self._run_id = run_id
+
+    def process(self, late: LateMessage) -> Iterator[Message]:
+        self._store.write(lambda tx: list_late(tx, [late], self._run_id))
+        yield late.message
+
+
+def list_late(tx: Transaction, late: Iterable[LateMessage], run_id: str) -> None:
+    """Lists messages that came too late for their windows."""
+    tx.upsert(
+        "late_messages",
+        [
+            {
+                "message_id": one.message.id,
+                "published_at": one.message.published_at,
+                "frontier": one.frontier,
+                "reason": one.reason,
+                "run_id": run_id,
+            }
+            for one in late
+        ],
+    )
+
+
+class StoreDeadLetters(beam.DoFn):
+    """`DeadLetter` into the store, and onto its topic where that is asked for."""
+
+    def __init__(self, database: str, run_id: str, publisher: Publisher) -> None:
+        self._store = LiveStore(database)
+        self._run_id = run_id
+        self._publisher = publisher
+
+    def start_bundle(self) -> None:
+        self._batch: list[DeadLetter] = []
+
+    def process(self, letter: DeadLetter) -> None:
+        self._batch.append(letter)
+
+    def finish_bundle(self) -> None:
+        batch = self._batch
+        put_aside(self._store, batch, self._run_id)
+        self._publisher.publish(lambda topics: dead_letter_records(topics, batch))
+
+
+def put_aside(store: LiveStore, letters: Sequence[DeadLetter], run_id: str) -> None:
+    """Stores dead letters."""
+    if letters:
+        store.write(lambda tx: bury(tx, letters, run_id, datetime.now(UTC)))
+        metrics().dead_letters(letters)
