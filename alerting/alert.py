@@ -51,6 +51,13 @@ class AlertChange(msgspec.Struct, frozen=True, kw_only=True):
         return self.alert.id
 
 
+def provisional(change: AlertChange) -> AlertChange:
+    """The change, found in what later messages may still change."""
+    alert = msgspec.structs.replace(change.alert, final=False)
+    details = {**change.details, "alert": msgspec.to_builtins(alert)}
+    return msgspec.structs.replace(change, alert=alert, details=details)
+
+
 def alert_id(first_spike_id: str) -> str:
     """One alert per spike that opened it."""
     return identity("alert", first_spike_id)

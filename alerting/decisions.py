@@ -6,7 +6,7 @@ unless it was withdrawn; a person's event says itself which columns it sets. Wha
 stays closed.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -260,7 +260,7 @@ def _disposed(
     return "disposed", columns, {"replaces": people.disposition} if people.disposition else {}
 
 
-def latest(said: Mapping[str, Said]) -> str:
+def latest(said: dict[str, Said]) -> str:
     """The id of the event that stands; where all were withdrawn, of the last one of them."""
     return max(reversed(said), key=lambda event_id: said[event_id].order)
 

@@ -1,10 +1,12 @@
-"""Two stores compared: all final rows, without what may differ between runs."""
+"""Two stores compared: all rows, or all final rows, without what may differ between runs."""
 
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
+from alerting.decisions import Standing, follow_all
+from alerting.ledger import LedgerRow
 from connectors.store import Store, schema
 
 COMPARED = (
@@ -34,6 +36,35 @@ def contents(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The compared rows of every table, in an order of their own."""
     with Store.open(path) as store:
         return {name: _rows(store, name) for name in COMPARED}
+
+
+def final_contents(path: Path | str) -> dict[str, list[Any]]:
+    """`contents` without what is provisional: what a live job leaves is compared by this."""
+    with Store.open(path) as store:
+        tables = {name: _rows(store, name) for name in COMPARED if name != "alert_events"}
+        events = sorted(final_events(store).items())
+    final = {name: [row for row in rows if row.get("final", True)] for name, rows in tables.items()}
+    return {**final, "alert_events": events}
+
+
+def standing(store: Store) -> dict[str, Standing]:
+    """What the ledger says of each alert."""
+    filed: dict[str, list[LedgerRow]] = {}
+    for row in store.events():
+        filed.setdefault(row["alert_id"], []).append(LedgerRow(**row))
+    found = {alert_id: follow_all(rows) for alert_id, rows in filed.items()}
+    return {alert_id: one for alert_id, one in found.items() if one is not None}
+
+
+def final_events(store: Store) -> dict[str, Any]:
+    """Event -> what it is, when, and the alert after it, of all that is final."""
+    first = {row["id"]: (row["event"], row["occurred_at"]) for row in store.events()}
+    return {
+        event_id: (*first[event_id], said.alert)
+        for one in standing(store).values()
+        for event_id, said in one.said.items()
+        if said.alert.final and not said.withdrawn
+    }
 
 
 def _rows(store: Store, name: str) -> list[dict[str, Any]]:

@@ -60,8 +60,8 @@ def stored(store: Store, found: list[AlertChange] | None = None) -> None:
     found = changes() if found is None else found
     names = list(dict.fromkeys(n for c in found for n in c.alert.evidence["message_ids"]))
     with store.transaction() as tx:
-        tx.upsert("messages", [_row(name) for name in names])
-        tx.upsert("tags", [_tags(name) for name in names])
+        tx.upsert("messages", [message_row(name) for name in names])
+        tx.upsert("tags", [tag_row(name) for name in names])
         tx.upsert_records("spikes", spikes(), run_id=[RUN] * 3)
         tx.save_run(
             {
@@ -88,12 +88,12 @@ def stored(store: Store, found: list[AlertChange] | None = None) -> None:
         record_changes(tx, list(zip(found, shown, strict=True)), RUN, CLOCK)
 
 
-def _row(name: str) -> dict[str, Any]:
+def message_row(name: str) -> dict[str, Any]:
     record = Message(id=name, source="feed", published_at=NOON, text=TEXT.format(name))
     return msgspec.structs.asdict(record)
 
 
-def _tags(name: str) -> dict[str, Any]:
+def tag_row(name: str) -> dict[str, Any]:
     shown = message(name)
     names = ("sentiment", "topic", "negative", "neutral", "positive", "abstained", "repeat")
     return {

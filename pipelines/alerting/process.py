@@ -1,0 +1,101 @@
+"""The process beside a live job: looks, files, waits a little, looks again, until it is stopped.
+
+A kill leaves nothing half done: whatever a look gave is one transaction.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from alerting.ledger import LedgerRow
+from connectors.errors import StoreError, StoreUnavailable
+from connectors.store import Store
+from connectors.store.sole import Sole, Taken
+from pipelines.alerting.following import Follower
+from pipelines.configuration import Configuration
+from pipelines.manifest import VERSION, digest
+
+KIND = "alerts"
+"""Of its row in `runs`."""
+
+LOCK = "alerts"
+
+POLL_SECONDS = 0.2
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between tries while the store is away
+
+Pause = Callable[[float], bool]
+"""Waits so many seconds; True where the process is to stop."""
+
+
+class Watching(Protocol):
+    """Who wants to know what the process does."""
+
+    def filed(self, rows: Sequence[LedgerRow]) -> None: ...
+
+    def away(self, error: StoreError, seconds: float) -> None: ...
+
+
+def begin(store: Store, configuration: Configuration, now: datetime) -> str:
+    """Writes the row of `runs` that the ledger's events name; returns its id."""
+    identity = configuration.tag.tagger().identity
+    described: dict[str, Any] = {
+        "schema": 1,
+        "code": VERSION,
+        "follows": configuration.digest(identity),
+        "configuration": configuration.meaning(),
+        "model": {"name": identity.name, "checksum": identity.checksum},
+    }
+    run_id = digest(described)
+    with store.transaction() as tx:
+        run = tx.run(run_id) or {
+            "id": run_id,
+            "kind": KIND,
+            "manifest": described,
+            "started_at": now,
+            "counters": {},
+        }
+        tx.save_run({**run, "state": "running", "finished_at": None, "error": None})
+    return run_id
+
+
+def end(store: Store, run_id: str, now: datetime) -> None:
+    """Says that the process ended in order."""
+    with store.transaction() as tx:
+        run = tx.run(run_id)
+        if run is not None:
+            tx.save_run({**run, "state": "finished", "finished_at": now})
+
+
+def work(
+    follower: Follower,
+    sole: Sole,
+    *,
+    pause: Pause,
+    watching: Watching,
+    once: bool = False,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> None:
+    """Follows until `pause` says to stop, or `once`: until nothing is left to do.
+
+    While the store is away it waits longer and longer, and goes on where it was. Raises `Taken`
+    where another process does this work already, StoreError where the store cannot be used.
+    """
+    sole.hold()
+    failures = itertools.count()
+    while True:
+        try:
+            sole.hold()
+            rows, more = follower.look(clock())
+        except (StoreUnavailable, Taken) as error:
+            seconds = min(_FIRST_PAUSE * 2 ** next(failures), _LONGEST_PAUSE)
+            watching.away(error, seconds)
+            if pause(seconds):
+                return
+            continue
+        failures = itertools.count()
+        watching.filed(rows)
+        if once and not more:
+            return
+        if pause(0.0 if more else POLL_SECONDS):
+            return

@@ -1,0 +1,105 @@
+"""`foreshock alerts run`: the process that turns what a live job finds into alerts."""
+
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.text import Text
+
+from alerting.ledger import LedgerRow
+from connectors.errors import StoreError
+from connectors.store import Store
+from connectors.store.sole import Sole
+from pipelines.alerting.following import Follower
+from pipelines.alerting.process import LOCK, begin, end, work
+from pipelines.command.console import err, inert, out
+from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json
+from pipelines.configuration import load_configuration
+from pipelines.evidence import AddEvidence
+from pipelines.naming import headline
+
+_COLOURS = {"low": "cyan", "medium": "yellow", "high": "red", "critical": "bold red"}
+
+
+def run(
+    database: Database = DEFAULT_DATABASE,
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop when nothing is left to do, instead of waiting.")
+    ] = False,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Turn what a live job finds into alerts, as it comes; give it the live job's configuration.
+
+    One such process works on a store. Stop it with Ctrl-C or SIGTERM at any time; the same command
+    goes on from there.
+    """
+    configuration = load_configuration(config)
+    stop = _stop_signal()
+    with Store.existing(database) as store:
+        sole = Sole(store, LOCK)
+        sole.hold()
+        try:
+            run_id = begin(store, configuration, datetime.now(UTC))
+            follower = Follower(
+                store,
+                configuration.digest(configuration.tag.tagger().identity),
+                configuration.alerts,
+                AddEvidence(configuration.tag),
+                run_id,
+            )
+            watching = _Lines() if json else _Shown()
+            watching.begun(follower.configuration, store.url)
+            work(follower, sole, pause=stop.wait, watching=watching, once=once)
+            end(store, run_id, datetime.now(UTC))
+        finally:
+            sole.release()
+
+
+def _stop_signal() -> threading.Event:
+    stop = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return stop
+
+
+class _Shown:
+    """For people."""
+
+    def begun(self, configuration: str, url: str) -> None:
+        err.print(f"Following configuration {configuration} in {url}", markup=False)
+
+    def filed(self, rows: Sequence[LedgerRow]) -> None:
+        for row in rows:
+            if "alert" not in row.details:  # a confirmation is no news
+                continue
+            alert = row.details["alert"]
+            line = Text(f"{row.occurred_at:%Y-%m-%d %H:%M}  {row.event:<9}  ")
+            line.append(f"{alert['severity']:<8}", _COLOURS[alert["severity"]])
+            line.append(f"  {inert(headline(alert))}")
+            if not row.final:
+                line.append("  (provisional)", "dim")
+            out.print(line, soft_wrap=True)
+
+    def away(self, error: StoreError, seconds: float) -> None:
+        err.print(inert(f"{error} Trying again in {seconds:g} s."), style="yellow", markup=False)
+
+
+class _Lines(_Shown):
+    """For machines: the ledger's rows, one JSON object a line."""
+
+    def filed(self, rows: Sequence[LedgerRow]) -> None:
+        for row in rows:
+            sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+        if rows:
+            sys.stdout.flush()
