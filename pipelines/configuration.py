@@ -16,7 +16,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from alerting.channels.secrets import checked_name
+from alerting.channels.settings import ChannelSettings
 from alerting.decisions import DecisionSettings
+from alerting.delivery import DeliverySettings
 from alerting.detectors.surge import SurgeSettings
 from alerting.errors import AlertingError
 from alerting.lifecycle import LifecycleSettings
@@ -88,7 +91,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sections of the file. `surge` is the detector, `alerts` the life of an alert,
     `decisions` what people may decide on it, `kafka` how the brokers are reached, `lateness` which
     messages of a topic come too late, `metrics` the page for Prometheus, `console` the web
-    pages."""
+    pages, `delivery` how often alerts are sent, `channels` where to, each by its name."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
@@ -99,13 +102,28 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replay: ReplaySettings = ReplaySettings()
     decisions: DecisionSettings = DecisionSettings()
     kafka: KafkaSettings = KafkaSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    channels: dict[str, ChannelSettings] = {}
     console: ConsoleSettings = ConsoleSettings()
     metrics: MetricsSettings = MetricsSettings()
+
+    def __post_init__(self) -> None:
+        for name in self.channels:
+            checked_name(name)
 
     def meaning(self) -> dict[str, Any]:
         """All settings that rows depend on, as plain values; how fast they come is left out."""
         sections: dict[str, Any] = msgspec.to_builtins(self, enc_hook=str)
-        for name in ("decisions", "tag", "replay", "kafka", "metrics", "console"):
+        for name in (
+            "decisions",
+            "tag",
+            "replay",
+            "kafka",
+            "delivery",
+            "channels",
+            "metrics",
+            "console",
+        ):
             del sections[name]
         return sections
 
@@ -128,6 +146,8 @@ class _Gathered(BaseSettings):
     replay: dict[str, Any] = {}
     decisions: dict[str, Any] = {}
     kafka: dict[str, Any] = {}
+    delivery: dict[str, Any] = {}
+    channels: dict[str, Any] = {}
     console: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
 

@@ -3,13 +3,13 @@
 It is a snapshot: whatever happens to a message later, the alert says what was known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from alerting.alert import Alert
 from connectors.store import Transaction
@@ -57,7 +57,7 @@ class AddEvidence:
         Words are given for the weightiest messages where the mood made the alert; plain volume
         is not a matter of words.
         """
-        shown = [(alert, _rows(tx, alert)) for alert in alerts]
+        shown = [(alert, shown_messages(tx.rows, alert)) for alert in alerts]
         moody = [r for alert, rows in shown if alert.kind != "volume" for r in rows[:_EXPLAINED]]
         words = self._words({(row["text"], row["sentiment"]) for row in moody})
         for row in moody:
@@ -86,16 +86,20 @@ def _heaviest(words: Sequence[Attribution]) -> list[tuple[int, int, float]]:
     return sorted((word.start, word.end, round(word.weight, 4)) for word in heaviest)
 
 
-def _rows(tx: Transaction, alert: Alert) -> list[dict[str, Any]]:
+Rows = Callable[[Select[Any]], list[dict[str, Any]]]
+"""`rows` of a transaction or of a store."""
+
+
+def shown_messages(rows: Rows, alert: Alert) -> list[dict[str, Any]]:
     """The alert's weightiest messages, with how often each was repeated until its last update."""
     wanted = alert.evidence["message_ids"][:SHOWN]
-    found = {row["id"]: row for row in tx.rows(_query(wanted, alert.updated_at))}
+    found = {row["id"]: row for row in rows(_query(wanted, alert.updated_at))}
     entity = alert.key.removeprefix("entity:")
-    rows = [found[message_id] for message_id in wanted if message_id in found]
-    for row in rows:
+    shown = [found[message_id] for message_id in wanted if message_id in found]
+    for row in shown:
         row["published_at"] = row["published_at"].isoformat()
         row |= (row.pop("by_entity") or {}).get(entity, {})  # whose alert it is, his sentiment
-    return rows
+    return shown
 
 
 def _query(wanted: Sequence[str], until: datetime) -> Any:

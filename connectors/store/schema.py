@@ -287,6 +287,7 @@ deliveries = Table(
     Column("last_error", Text),
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("delivered_at", UtcDateTime),
+    Index(None, "state", "channel", "next_attempt_at"),
 )
 
 dead_letters = Table(

@@ -22,6 +22,7 @@ from connectors.store.schema import (
     alert_events,
     alerts,
     dead_letters,
+    deliveries,
     evidence_salts,
     messages,
     run_state,
@@ -183,9 +184,12 @@ class Transaction:
         )
 
     def erase_evidence(self, alert_id: str, evidence: Row) -> None:
-        """Replaces the evidence of an alert, to take a text out of it."""
+        """Replaces the evidence of an alert, to take a text out of it, and forgets what servers
+        answered to its deliveries: one may have repeated the text."""
         statement = update(alerts).where(alerts.c.id == alert_id)
         self._connection.execute(statement.values(evidence=evidence))
+        answers = update(deliveries).where(deliveries.c.alert_id == alert_id)
+        self._connection.execute(answers.values(last_error=None))
 
     def mark_retried(self, ids: Iterable[str], at: datetime) -> None:
         """Notes that dead letters were driven again at `at`."""

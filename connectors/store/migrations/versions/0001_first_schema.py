@@ -142,6 +142,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
     )
     op.create_index("ix_deliveries_alert_id", "deliveries", ["alert_id"])
+    op.create_index(
+        "ix_deliveries_state_channel_next_attempt_at",
+        "deliveries",
+        ["state", "channel", "next_attempt_at"],
+    )
     op.create_table(
         "evidence_salts",
         sa.Column("message_id", sa.Text, nullable=False),
