@@ -58,7 +58,7 @@ class Model:
         answered = 0
         for found in self.backend.logits(self._batches(texts, tokens, places)):
             for head, values in zip(self.heads, found, strict=True):
-                logits[head][places[answered]] = values
+                logits[head][places[answered]] = values[: len(places[answered])]
             answered += 1
         if answered != len(places):
             raise BackendError(f"The back end answered {answered} of {len(places)} batches.")
@@ -108,9 +108,13 @@ class Model:
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(known))]
 
     def _filled(self, sequences: list[list[int]], length: int) -> TokenBatch:
-        batch = np.full((len(sequences), length), self.padding, np.int32)
-        for row, ids in zip(batch, sequences, strict=True):
+        """The texts, and behind them the first again up to a usual number of rows: to an engine
+        every shape is new code to make."""
+        rows = padded_rows(len(sequences), self._rows(length))
+        batch = np.full((rows, length), self.padding, np.int32)
+        for row, ids in zip(batch, sequences, strict=False):
             row[: len(ids)] = ids
+        batch[len(sequences) :] = batch[0]
         return batch
 
 
@@ -118,6 +122,12 @@ def padded_length(tokens: int, longest: int) -> int:
     """The length a text is padded to: a function of the text alone, so that its tags are too."""
     step = 4 if tokens <= 48 else 16
     return min(longest, max(8, -(-tokens // step) * step))
+
+
+def padded_rows(rows: int, most: int) -> int:
+    """The rows a batch is filled up to: 1, 2, 4, and on in fours."""
+    step = 4 if rows > 2 else 1
+    return min(most, -(-rows // step) * step)
 
 
 class Loading(NamedTuple):
