@@ -19,7 +19,7 @@ from models.entities import Recogniser
 from pipelines.configuration import TagSettings
 from pipelines.metrics.instruments import metrics
 from pipelines.records import Tagged
-from pipelines.tagging import Result, tag_messages
+from pipelines.tagging import Result, TagBatch, tag_messages
 
 DEAD_LETTERS = "dead_letters"
 TAGGED = "tagged"
@@ -35,8 +35,9 @@ class TagMessages(beam.DoFn):
     While the model works on one batch, the next is made ready: no core waits at the end of one.
     """
 
-    def __init__(self, settings: TagSettings) -> None:
+    def __init__(self, settings: TagSettings, tag: TagBatch) -> None:
         self._settings = settings
+        self._tag_batch = tag
 
     def setup(self) -> None:
         self._tagger = self._settings.tagger()
@@ -77,7 +78,7 @@ class TagMessages(beam.DoFn):
 
     def _tag(self, messages: list[Message]) -> list[Result]:
         started = time.monotonic()
-        results = tag_messages(messages, self._tagger, self._recogniser)
+        results = self._tag_batch(messages, self._tagger, self._recogniser)
         metrics().tagged(results, time.monotonic() - started)
         return results
 
@@ -94,13 +95,14 @@ class TagMessages(beam.DoFn):
 class Tag(beam.PTransform[Any, Any]):
     """`Message` -> a tuple of two: `Tagged` under "tagged", `DeadLetter` under "dead_letters"."""
 
-    def __init__(self, settings: TagSettings) -> None:
+    def __init__(self, settings: TagSettings, tag: TagBatch = tag_messages) -> None:
         super().__init__()
         self._settings = settings
+        self._tag = tag
 
     def expand(self, messages: PCollection[Message]) -> Any:
         return messages | "Tag messages" >> beam.ParDo(
-            TagMessages(self._settings)
+            TagMessages(self._settings, self._tag)
         ).with_output_types(Tagged, **{DEAD_LETTERS: DeadLetter}).with_outputs(
             DEAD_LETTERS, main=TAGGED
         )

@@ -1,6 +1,6 @@
 """What *tag* does, without Beam: entities, topic and sentiment of messages, each company's own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -13,6 +13,9 @@ from models.tags import SENTIMENTS, Tags
 from pipelines.records import Tagged, content
 
 Result = Tagged | DeadLetter
+
+TagBatch = Callable[[Sequence[Message], Tagger, Recogniser], list[Result]]
+"""One result for each message, in order."""
 
 _NOBODYS_NEWS = 0.9
 """A text so probably neutral as a whole is not asked again for each company that it names."""

@@ -15,6 +15,7 @@ from connectors.lateness import LateMessage
 from connectors.message import Message
 from pipelines.configuration import ConfigurationError
 from pipelines.graph import RunContext
+from pipelines.live.careful import CarefulTagging
 from pipelines.live.deduplicating import LATE, DeduplicateArrivals, keyed
 from pipelines.live.source import DEAD_LETTERS, MESSAGES, Reading, ReadTopic
 from pipelines.live.storing import StoreDeadLetters, StoreLate, StoreTagged
@@ -80,7 +81,9 @@ def build(pipeline: beam.Pipeline, job: LiveJob) -> None:
 
 def _tagged(job: LiveJob, which: str, messages: Any, publisher: Publisher) -> tuple[Any, Any]:
     """Tagged messages, when they are in the store, and those that the model failed on."""
-    results = messages | f"Tag{which}" >> Tag(job.context.configuration.tag)
+    results = messages | f"Tag{which}" >> Tag(
+        job.context.configuration.tag, CarefulTagging(job.run_id)
+    )
     stored = results[TAGGED] | f"Store{which}" >> beam.ParDo(
         StoreTagged(job.database, job.run_id, publisher)
     ).with_output_types(Tagged)

@@ -46,8 +46,8 @@ def prepare(
         publish=publish,
     )
     with Store.open(database) as store, store.transaction() as tx:
-        if tx.run(job.run_id) is None:
-            tx.save_run(_row(job.run_id, described))
+        known = tx.run(job.run_id) or _row(job.run_id, described)
+        tx.save_run({**known, "state": "running", "finished_at": None})
     return job
 
 

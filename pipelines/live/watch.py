@@ -5,7 +5,7 @@ are written anew when most of them is of the past.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from connectors.store import Transaction
 from pipelines.coders import StructCoder
 from pipelines.graph import RunContext
 from pipelines.live.memory import MARK, Memory
-from pipelines.live.storing import LiveStore, list_late, put_aside
+from pipelines.live.storing import LiveStore, finish, list_late, put_aside
 from pipelines.live.watching import BEGINNING, Advance, LiveWatcher
 from pipelines.metrics.instruments import metrics
 from pipelines.outgoing import Addressed, Publisher, bucket_records, spike_records
@@ -172,6 +172,7 @@ class WatchLive(beam.DoFn):
     ) -> None:
         """The input has ended."""
         self._advance(self._watching(tail, log, mark), END, tail, log)
+        self._store.write(lambda tx: finish(tx, self._run_id, datetime.now(UTC)))
 
     def _watching(self, tail: Any, log: Any, mark: Any) -> _Watching:
         return self._memory.take(
