@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from connectors.dead_letter import DeadLetter
 from connectors.errors import ConnectorError
 from connectors.message import Message
 
@@ -75,3 +76,7 @@ class LateMessage(msgspec.Struct, frozen=True, gc=False):
     message: Message
     frontier: datetime
     reason: str
+
+
+Item = Message | LateMessage | DeadLetter
+"""What comes from a source."""

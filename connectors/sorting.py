@@ -1,7 +1,8 @@
-"""Messages in order of event time, however many there are: an external merge sort.
+"""Messages in order of event time, and records put aside, however many there are.
 
-What does not fit in memory is spilled in sorted runs to one temporary file. The file has no name
-(it is unlinked while open), so that a killed process leaves nothing behind.
+The order comes from an external merge sort. What does not fit in memory is spilled to one temporary
+file. The file has no name (it is unlinked while open), so that a killed process leaves nothing
+behind.
 """
 
 import heapq
@@ -11,15 +12,19 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Generic, Self, TypeVar
 
 import msgspec
 
 from connectors.errors import SpillError
 from connectors.message import Message
 
+R = TypeVar("R", bound=msgspec.Struct)
+
 _LENGTH_BYTES = 4
+_HELD = 100
 _READ_BYTES = 1 << 16
 _RECORD_OVERHEAD = 1_000
 """Bytes of a message in memory besides its text, about."""
@@ -41,13 +46,13 @@ def sorted_messages(
     """
     chunk: list[Message] = []
     size = 0
-    spill: _Spill | None = None
+    spill: _Spill[Message] | None = None
     try:
         for message in messages:
             chunk.append(message)
             size += sys.getsizeof(message.text) + _RECORD_OVERHEAD
             if len(chunk) >= chunk_messages or size >= chunk_bytes:
-                spill = spill or _Spill(directory)
+                spill = spill or _Spill(Message, directory)
                 spill.write(sorted(chunk, key=_order))
                 chunk.clear()
                 size = 0
@@ -63,13 +68,42 @@ def _order(message: Message) -> tuple[datetime, str]:
     return message.published_at, message.id
 
 
-class _Spill:
-    """Sorted runs of messages, one after another in a file without a name."""
+class Aside(Generic[R]):
+    """Records of a struct put aside, few of them in memory; iterate for them in their order, as
+    often as wanted. A context manager. Raises SpillError as `sorted_messages` does."""
 
-    def __init__(self, directory: str | Path | None) -> None:
+    def __init__(self, kind: type[R], directory: str | Path | None = None) -> None:
+        self._spill = _Spill(kind, directory)
+        self._held: list[R] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spill.close()
+
+    def add(self, record: R) -> None:
+        """Puts a record aside."""
+        self._held.append(record)
+        if len(self._held) >= _HELD:
+            self._write()
+
+    def __iter__(self) -> Iterator[R]:
+        self._write()
+        return chain.from_iterable(self._spill.runs())
+
+    def _write(self) -> None:
+        self._spill.write(self._held)
+        self._held.clear()
+
+
+class _Spill(Generic[R]):
+    """Runs of records, one after another in a file without a name."""
+
+    def __init__(self, kind: type[R], directory: str | Path | None) -> None:
         self._directory = Path(directory or tempfile.gettempdir())
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(Message)
+        self._decoder = msgspec.msgpack.Decoder(kind)
         self._ends = [0]
         try:
             # Held open by this object, and gone with it.
@@ -77,18 +111,18 @@ class _Spill:
         except OSError as error:
             raise self._failed(error) from error
 
-    def write(self, messages: Iterable[Message]) -> None:
-        """Adds a run; `messages` are in order."""
+    def write(self, records: Iterable[R]) -> None:
+        """Adds a run."""
         try:
-            for message in messages:
-                data = self._encoder.encode(message)
+            for record in records:
+                data = self._encoder.encode(record)
                 self._file.write(len(data).to_bytes(_LENGTH_BYTES, "little") + data)
             self._file.flush()
             self._ends.append(self._file.tell())
         except OSError as error:
             raise self._failed(error) from error
 
-    def runs(self) -> list[Iterator[Message]]:
+    def runs(self) -> list[Iterator[R]]:
         """The runs in the order of their writing."""
         bounds = zip(self._ends, self._ends[1:], strict=False)
         return [self._read(start, end) for start, end in bounds]
@@ -96,7 +130,7 @@ class _Spill:
     def close(self) -> None:
         self._file.close()
 
-    def _read(self, position: int, end: int) -> Iterator[Message]:
+    def _read(self, position: int, end: int) -> Iterator[R]:
         """One run; reads at its own position, so that all runs share one open file."""
         buffer = b""
         start = 0

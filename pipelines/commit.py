@@ -18,7 +18,6 @@ from pipelines.rows import bury, watched_rows, write_found
 
 _LIFECYCLE = "alerts"
 _VERSION = 1
-COUNTERS = ("stored", "duplicates", "dead_letters", "late", "spikes", "alerts")
 
 
 class Committer:
@@ -49,7 +48,7 @@ class Committer:
             counters["alerts"] = sum(change.event == "opened" for change in changes)
             alerts = (_VERSION, self._life.encode(self._alerts))
             tx.save_state(self._run_id, result.number, {**result.state, _LIFECYCLE: alerts})
-            self._progress(tx, result, counters)
+            count(tx, self._run_id, counters, slices=result.number + 1, position=result.end)
 
     def _rows(self, tx: Transaction, result: SliceResult, now: datetime) -> dict[str, int]:
         outcome, letters = result.outcome, result.dead_letters
@@ -62,7 +61,6 @@ class Committer:
             "stored": stored,
             "duplicates": result.duplicates + len(outcome.watched) - stored,
             "dead_letters": len(letters),
-            "late": 0,  # a history sorted by event time has none
             "spikes": spikes,
         }
 
@@ -79,12 +77,13 @@ class Committer:
         record_changes(tx, list(zip(changes, enriched, strict=True)), self._run_id, now)
         return changes
 
-    def _progress(self, tx: Transaction, result: SliceResult, found: Mapping[str, int]) -> None:
-        run = tx.run(self._run_id)
-        if run is None:
-            raise LookupError(f"run {self._run_id} is not in the store")
-        counters = dict(run["counters"])
-        for name in COUNTERS:
-            counters[name] = counters.get(name, 0) + found[name]
-        counters["slices"], counters["position"] = result.number + 1, result.end
-        tx.save_run({**run, "counters": counters})
+
+def count(tx: Transaction, run_id: str, found: Mapping[str, int], **reached: int) -> None:
+    """Adds what was `found` to the counters of a run, and writes down how far it has `reached`."""
+    run = tx.run(run_id)
+    if run is None:
+        raise LookupError(f"run {run_id} is not in the store")
+    counters = {**run["counters"], **reached}
+    for name, more in found.items():
+        counters[name] = counters.get(name, 0) + more
+    tx.save_run({**run, "counters": counters})

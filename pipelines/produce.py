@@ -8,9 +8,11 @@ from typing import Protocol
 
 import msgspec
 
+from connectors.dead_letter import DeadLetter
 from connectors.kafka.records import dead_letter_record
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.sink import KafkaSink, Outgoing
+from connectors.lateness import LateMessage, LatenessSettings
 from connectors.message import Message
 from connectors.sorting import sorted_messages
 from connectors.wire import encode_message
@@ -80,7 +82,7 @@ def produce(
     so, and counts what was confirmed. Raises SourceError, BrokerError.
     """
     return _Production(
-        [source.stream(parsing, author_key) for source in sources],
+        [source.stream(parsing, author_key, LatenessSettings()) for source in sources],
         settings,
         dead_letters,
         watching,
@@ -121,11 +123,11 @@ class _Production:
         reading = Reading(self.streams, self.watching)
         try:
             for record in reading:
-                if isinstance(record, Message):
-                    self.result.total += 1
-                    yield record
-                else:
+                if isinstance(record, DeadLetter):
                     sink.send(self.dead_letters, dead_letter_record(record))
                     self.result.dead_letters += 1
+                else:
+                    self.result.total += 1
+                    yield record.message if isinstance(record, LateMessage) else record
         finally:
             self.result.truncated = reading.truncated

@@ -20,11 +20,13 @@ import msgspec
 from sqlalchemy import select
 
 from connectors.dead_letter import DeadLetter
+from connectors.lateness import LateMessage
 from connectors.message import Message
-from connectors.sorting import sorted_messages
+from connectors.sorting import Aside, sorted_messages
 from connectors.store import Store
 from connectors.store.schema import runs
-from pipelines.commit import Committer
+from models.entities import Recogniser
+from pipelines.commit import Committer, count
 from pipelines.configuration import Configuration
 from pipelines.evidence import AddEvidence
 from pipelines.graph import (
@@ -35,14 +37,18 @@ from pipelines.graph import (
     tag_slices,
     watch_slices,
 )
+from pipelines.late import store_late
 from pipelines.manifest import digest, manifest
+from pipelines.records import Tagged
 from pipelines.rows import bury
 from pipelines.slices import Slice, cut
 from pipelines.sources import Parsing, Reading, Source, Stream, WatchingReading
+from pipelines.tagging import tag_messages
 
 _GARBAGE_THRESHOLD = 50_000
 _LOOK_SECONDS = 1.0  # between two looks at whether the thread that watches has failed
 _TOGETHER = 1000  # dead letters in one transaction
+_LATE_TOGETHER = 200  # late messages in one transaction
 
 
 class Watching(WatchingReading, Protocol):
@@ -62,7 +68,8 @@ class Silent:
 
 
 class ReplayResult(msgspec.Struct, frozen=True):
-    """The reconciliation of a run: read = stored + duplicates + dead_letters."""
+    """The reconciliation of a run: read = stored + duplicates + dead_letters. `late`: those of the
+    stored that came too late for their windows."""
 
     run: str
     configuration: str
@@ -95,7 +102,7 @@ def replay(
     """
     started = time.monotonic()
     parsing = parsing or Parsing()
-    streams = [source.stream(parsing, author_key) for source in sources]
+    streams = [source.stream(parsing, author_key, configuration.lateness) for source in sources]
     model = configuration.tag.tagger().identity
     described = manifest(
         sources=[source.describe() for source in sources],
@@ -153,6 +160,7 @@ class _Run:
     watching: Watching
     letters: int = 0
     messages: int = 0
+    late: int = 0
     truncated: str | None = None
 
     def begin(self, described: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +191,10 @@ class _Run:
         """Runs every slice that is not committed yet, then closes the run."""
         settings = self.context.configuration.replay
         done = counters.get("position", 0)
-        with sorted_messages(self._readable(streams)) as ordered:
+        with (
+            Aside(LateMessage) as late,
+            sorted_messages(self._readable(streams, late)) as ordered,
+        ):
             self.watching.replaying(done, self.messages)
             slices = cut(
                 islice(ordered, done, None),
@@ -194,6 +205,7 @@ class _Run:
             )
             with _less_collecting():
                 self._run(slices)
+            self._tag_late(islice(late, counters.get("late_position", 0), None))
         self._finish()
 
     def _run(self, slices: Iterable[Slice]) -> None:
@@ -220,14 +232,40 @@ class _Run:
                 deliver(None)
             watching.result()
 
-    def _readable(self, streams: Sequence[Stream]) -> Iterator[Message]:
-        """The messages of all sources; what is none goes to the dead letters on the way."""
+    def _tag_late(self, late: Iterator[LateMessage]) -> None:
+        """Tags and stores late messages, when all that were on time are stored: a late copy of one
+        of those is only a copy."""
+        tagger = self.context.configuration.tag.tagger()
+        while part := list(islice(late, _LATE_TOGETHER)):
+            results = tag_messages([one.message for one in part], tagger, Recogniser.default())
+            letters = [one for one in results if isinstance(one, DeadLetter)]
+            pairs = zip(part, results, strict=True)
+            tagged = [(one, found) for one, found in pairs if isinstance(found, Tagged)]
+            now = datetime.now(UTC)
+            with self.store.transaction() as tx:
+                bury(tx, letters, self.run_id, now)
+                stored = store_late(tx, tagged, self.run_id, now)
+                counted = {
+                    "stored": stored,
+                    "late": stored,
+                    "duplicates": len(tagged) - stored,
+                    "dead_letters": len(letters),
+                    "late_position": len(part),
+                }
+                count(tx, self.run_id, counted)
+
+    def _readable(self, streams: Sequence[Stream], late: Aside[LateMessage]) -> Iterator[Message]:
+        """The messages of all sources that are on time; on the way the late ones are put aside, and
+        what is no message goes to the dead letters."""
         held: list[DeadLetter] = []
         reading = Reading(streams, self.watching)
         for record in reading:
             if isinstance(record, Message):
                 self.messages += 1
                 yield record
+            elif isinstance(record, LateMessage):
+                self.late += 1
+                late.add(record)
             else:
                 held.append(record)
                 if len(held) >= _TOGETHER:
@@ -260,7 +298,7 @@ class _Run:
 
     def _finish(self) -> None:
         run = self.row()
-        counters = {**run["counters"], "read": self.messages + self.letters}
+        counters = {**run["counters"], "read": self.messages + self.late + self.letters}
         counters["dead_letters"] = counters.get("dead_letters", 0) + self.letters
         closed = {"state": "finished", "finished_at": datetime.now(UTC), "error": self.truncated}
         with self.store.transaction() as tx:

@@ -6,22 +6,23 @@ listed in `late_messages`, and in no window. Rows of CSV cannot be read without 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any
 
 import msgspec
 from sqlalchemy import func, select
 
 from connectors.errors import Rejected
+from connectors.lateness import LateMessage
 from connectors.message import Message
 from connectors.parsing import MessageParser, decode_json
 from connectors.store import Store, Transaction
-from connectors.store.schema import messages, tags
+from connectors.store.schema import tags
 from connectors.wire import decode_message, is_message
 from models.entities import Recogniser
 from models.tagger import Tagger
-from pipelines.records import Tagged, Watched
-from pipelines.rows import watched_rows
+from pipelines.late import store_late
+from pipelines.records import Tagged
 from pipelines.sources import Parsing
 from pipelines.tagging import tag_messages
 
@@ -107,29 +108,12 @@ def _message(letter: Letter, parsing: Parsing, author_key: bytes | None) -> Mess
 
 def _store(tx: Transaction, results: Sequence[Tagged]) -> int:
     """Stores what is not there yet; returns how many were new."""
-    ids = [one.message.id for one in results]
-    known = {row["id"] for row in tx.rows(select(messages.c.id).where(messages.c.id.in_(ids)))}
-    new = {one.message.id: one for one in reversed(results) if one.message.id not in known}
-    if not new:
-        return 0
-    now = datetime.now(UTC)
     (end,) = tx.rows(select(func.max(tags.c.published_at).label("frontier")))
-    tx.upsert_records("messages", [one.message for one in new.values()], received_at=repeat(now))
-    tx.upsert("tags", watched_rows([Watched(one, one.message.id) for one in new.values()], now))
-    tx.upsert(
-        "late_messages",
-        [
-            {
-                "message_id": message_id,
-                "published_at": one.message.published_at,
-                "frontier": end["frontier"] or one.message.published_at,
-                "reason": LATE_REASON,
-                "run_id": None,
-            }
-            for message_id, one in new.items()
-        ],
-    )
-    return len(new)
+    late = [
+        (LateMessage(one.message, end["frontier"] or one.message.published_at, LATE_REASON), one)
+        for one in results
+    ]
+    return store_late(tx, late, None, datetime.now(UTC))
 
 
 def _parts(letters: Iterable[Letter]) -> Iterator[list[Letter]]:

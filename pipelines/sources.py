@@ -5,21 +5,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from connectors.dead_letter import DeadLetter
 from connectors.errors import SourceTruncated
 from connectors.files import fingerprint, read_messages
-from connectors.message import Message
+from connectors.lateness import Item, LatenessSettings
 
 _TOGETHER = 1000  # records between two looks at the progress
 
 
 class Stream(Protocol):
-    """Messages and dead letters, with how far it has come: `done` of `size`, in its own unit.
+    """Messages, late ones and dead letters, with how far it has come: `done` of `size`, in its own
+    unit.
 
     `source`: its name; `naive_times`: times so far that gave no zone and were taken as UTC.
     """
 
-    def __iter__(self) -> Iterator[Message | DeadLetter]: ...
+    def __iter__(self) -> Iterator[Item]: ...
 
     @property
     def source(self) -> str: ...
@@ -53,7 +53,7 @@ class Reading:
         self._streams = streams
         self._watching = watching
 
-    def __iter__(self) -> Iterator[Message | DeadLetter]:
+    def __iter__(self) -> Iterator[Item]:
         for stream in self._streams:
             for count, record in enumerate(self._whole(stream)):
                 yield record
@@ -65,7 +65,7 @@ class Reading:
                     "taken as UTC."
                 )
 
-    def _whole(self, stream: Stream) -> Iterator[Message | DeadLetter]:
+    def _whole(self, stream: Stream) -> Iterator[Item]:
         try:
             yield from stream
         except SourceTruncated as error:
@@ -87,13 +87,15 @@ class Source(Protocol):
     def describe(self) -> dict[str, Any]:
         """What it holds, for the manifest: the same description, the same records."""
 
-    def stream(self, parsing: Parsing, author_key: bytes | None) -> Stream:
-        """Its messages from the beginning."""
+    def stream(
+        self, parsing: Parsing, author_key: bytes | None, lateness: LatenessSettings
+    ) -> Stream:
+        """Its messages from the beginning, marked where they came too late."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of JSON Lines or CSV, plain or gzip."""
+    """A file of JSON Lines or CSV, plain or gzip. It is taken by event time: nothing is late."""
 
     path: Path
 
@@ -101,7 +103,9 @@ class File:
         of_bytes = fingerprint(self.path)
         return {"name": self.path.name, "sha256": of_bytes.sha256, "bytes": of_bytes.size}
 
-    def stream(self, parsing: Parsing, author_key: bytes | None) -> Stream:
+    def stream(
+        self, parsing: Parsing, author_key: bytes | None, lateness: LatenessSettings
+    ) -> Stream:
         return read_messages(
             self.path, mapping=parsing.mapping, source=parsing.source, author_key=author_key
         )

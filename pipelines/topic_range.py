@@ -7,6 +7,7 @@ from connectors.kafka.places import TopicSpans
 from connectors.kafka.records import RecordParser
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.stream import TopicStream
+from connectors.lateness import LatenessSettings
 from pipelines.sources import Parsing, Stream
 
 
@@ -23,11 +24,13 @@ class TopicRange:
         offsets = {str(partition): [*span] for partition, span in sorted(spans.items())}
         return {"name": topic.name, "topic_id": topic.id, "offsets": offsets}
 
-    def stream(self, parsing: Parsing, author_key: bytes | None) -> Stream:
+    def stream(
+        self, parsing: Parsing, author_key: bytes | None, lateness: LatenessSettings
+    ) -> Stream:
         parser = RecordParser(
             self.found.topic.name,
             source=parsing.source,
             mapping=parsing.mapping,
             author_key=author_key,
         )
-        return TopicStream(self.settings, self.found, parser)
+        return TopicStream(self.settings, self.found, parser, lateness)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from connectors.dead_letter import DeadLetter
 from connectors.errors import BrokerAway
 from connectors.kafka.progress import Progress, Stand
 from connectors.kafka.reader import Span, TopicReader
@@ -21,13 +20,12 @@ from connectors.lateness import (
     BEGINNING,
     LATE,
     PARTITION_IDLE,
+    Item,
     LateMessage,
     Lateness,
     LatenessSettings,
 )
 from connectors.message import Message
-
-Item = Message | LateMessage | DeadLetter
 
 
 class IntakeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -144,6 +144,8 @@ def show(result: ReplayResult, database: str) -> None:
         f"Read {result.read:,} = {result.stored:,} stored + {result.duplicates:,} duplicates "
         f"+ {result.dead_letters:,} dead letters, in {result.seconds:,.1f} s"
     )
+    if result.late:
+        out.print(f"{result.late:,} of the stored came too late for their windows")
     with Store.existing(database) as store:
         alerts = store.alerts(configuration=result.configuration)
     out.print(f"{result.alerts:,} alerts from {result.spikes:,} spikes", style="bold")

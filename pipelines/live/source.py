@@ -24,12 +24,12 @@ from apache_beam.utils.windowed_value import create
 import pipelines.coders  # noqa: F401 (registers the coders of what comes out)
 from connectors.dead_letter import DeadLetter
 from connectors.errors import BrokerAway
-from connectors.kafka.intake import Intake, IntakeSettings, Item
+from connectors.kafka.intake import Intake, IntakeSettings
 from connectors.kafka.places import Place, locate
 from connectors.kafka.progress import Progress, Stand, decode_progress, encode_progress
 from connectors.kafka.records import RecordParser
 from connectors.kafka.settings import KafkaSettings
-from connectors.lateness import LateMessage, LatenessSettings
+from connectors.lateness import Item, LateMessage, LatenessSettings
 from connectors.message import Message
 from pipelines.records import micros
 from pipelines.sources import Parsing
@@ -108,8 +108,8 @@ class ReadRange(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
     def process(
         self,
         _element: bytes,
-        tracker: Any = beam.DoFn.RestrictionParam(),  # noqa: B008 (as Beam wants it)
-        watermark: Any = beam.DoFn.WatermarkEstimatorParam(),  # noqa: B008
+        tracker: Any = beam.DoFn.RestrictionParam(),
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(),
     ) -> Iterator[Any]:
         deadline = time.monotonic() + _AT_A_TIME
         while True:
@@ -197,8 +197,8 @@ class ReadOn(ReadRange):
     def process(
         self,
         _element: bytes,
-        tracker: Any = beam.DoFn.RestrictionParam(),  # noqa: B008
-        watermark: Any = beam.DoFn.WatermarkEstimatorParam(),  # noqa: B008
+        tracker: Any = beam.DoFn.RestrictionParam(),
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(),
     ) -> Iterator[Any]:
         return super().process(_element, tracker, watermark)
 

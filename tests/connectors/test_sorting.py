@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from connectors.errors import SpillError
 from connectors.message import Message
-from connectors.sorting import sorted_messages
+from connectors.sorting import Aside, sorted_messages
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -39,6 +40,17 @@ def test_long_texts_are_spilled_by_their_size(tmp_path: Path) -> None:
     messages = [message(9 - number, "a", "x" * 200_000) for number in range(10)]
     with sorted_messages(messages, directory=tmp_path, chunk_bytes=500_000) as ordered:
         assert list(ordered) == messages[::-1]
+
+
+@given(st.lists(st.text(max_size=9), max_size=25), st.integers(1, 9))
+def test_what_is_put_aside_comes_back_in_its_order_as_often_as_wanted(
+    names: list[str], held: int
+) -> None:
+    records = [message(0, name) for name in names]
+    with mock.patch("connectors.sorting._HELD", held), Aside(Message) as aside:
+        for record in records:
+            aside.add(record)
+        assert list(aside) == list(aside) == records
 
 
 def test_the_spill_has_no_name_that_could_stay_behind(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from connectors.kafka.places import locate
 from connectors.kafka.settings import KafkaSettings
 from connectors.store import Store
 from connectors.store.schema import runs
-from pipelines.configuration import Configuration
+from pipelines.configuration import Configuration, ReplaySettings
 from pipelines.replay import ReplayResult, replay
 from pipelines.sources import File
 from pipelines.topic_range import TopicRange
@@ -125,6 +126,40 @@ def test_the_same_offsets_are_the_same_run_and_a_longer_topic_doubles_no_row(
     assert described["offsets"] == {"0": [0, 20], "1": [0, 0], "2": [0, 3]}
 
 
+def test_late_messages_are_stored_and_listed_and_enter_no_window(
+    kafka_settings: KafkaSettings, topic: str, tmp_path: Path
+) -> None:
+    on_time = [message(number) for number in range(20)]
+    late = [message(number) for number in (40, 41, 41)]
+    write(kafka_settings, topic, on_time, partition=0)
+    write(kafka_settings, topic, [at_hour(12, 50), *late, on_time[3], b"{broken"], partition=1)
+    result = replayed(kafka_settings, topic, tmp_path / "topic.db")
+    assert (result.read, result.stored, result.late) == (26, 23, 2)
+    assert (result.duplicates, result.dead_letters) == (2, 1)
+    tables = contents(tmp_path / "topic.db")
+    listed = {row["message_id"]: row for row in tables["late_messages"]}
+    assert set(listed) == {f"{topic}:40", f"{topic}:41"}
+    (frontier,) = {row["frontier"] for row in listed.values()}
+    assert frontier == datetime(2014, 1, 20, 12, 50, tzinfo=UTC) - timedelta(seconds=610)
+    assert {row["reason"] for row in listed.values()} == {"late"}
+    tagged = {row["message_id"] for row in tables["tags"]}
+    assert tagged == {row["id"] for row in tables["messages"]} > set(listed)
+
+    source = tmp_path / f"{topic}.jsonl"
+    source.write_bytes(b"\n".join([*on_time, at_hour(12, 50)]))
+    replay([File(source)], database=f"sqlite:///{tmp_path}/file.db", configuration=Configuration())
+    assert tables["window_stats"] == contents(tmp_path / "file.db")["window_stats"]
+
+    small = Configuration(replay=ReplaySettings(slice_messages=3))
+    found = locate(kafka_settings, topic, "earliest", "latest")
+    replay(
+        [TopicRange(kafka_settings, found)],
+        database=f"sqlite:///{tmp_path}/small.db",
+        configuration=small,
+    )
+    assert contents(tmp_path / "small.db") == tables
+
+
 def test_a_part_of_a_topic_is_replayed(
     kafka_settings: KafkaSettings, topic: str, tmp_path: Path
 ) -> None:
@@ -187,10 +222,14 @@ def _holds_some(settings: KafkaSettings, topic: str) -> bool:
 
 
 def message(number: int) -> bytes:
+    return at_hour(10, number)
+
+
+def at_hour(hour: int, number: int) -> bytes:
     return json.dumps(
         {
             "id": str(number),
-            "created_at": f"2014-01-20T10:{number % 60:02d}:00Z",
+            "created_at": f"2014-01-20T{hour}:{number % 60:02d}:00Z",
             "text": f"Pfizer raises its outlook for product {number}",
         }
     ).encode()

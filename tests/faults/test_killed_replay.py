@@ -30,7 +30,7 @@ def start(source: Path | str, store: Path, *more: str) -> "subprocess.Popen[byte
     )
 
 
-def slices_done(store: Path) -> int:
+def counted(store: Path, counter: str) -> int:
     if not store.exists():
         return 0
     try:
@@ -38,13 +38,15 @@ def slices_done(store: Path) -> int:
             rows = opened.rows(select(runs.c.counters))
     except (StoreError, SQLAlchemyError):
         return 0  # the tables are being made
-    return int(rows[0]["counters"].get("slices", 0)) if rows else 0
+    return int(rows[0]["counters"].get(counter, 0)) if rows else 0
 
 
-def kill_when(process: "subprocess.Popen[bytes]", store: Path, slices: int) -> None:
-    """Kills as soon as `slices` are committed, which is somewhere inside the next one."""
+def kill_when(
+    process: "subprocess.Popen[bytes]", store: Path, reached: int, counter: str = "slices"
+) -> None:
+    """Kills as soon as so many are committed, which is somewhere inside the next one."""
     deadline = time.monotonic() + DEADLINE
-    while slices_done(store) < slices:
+    while counted(store, counter) < reached:
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
