@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,9 +14,11 @@ from alerting.decisions import Resolve
 from alerting.ledger import LedgerRow
 from alerting.lifecycle import LifecycleSettings
 from alerting.spike import SEVERITIES, Spike
+from connectors.errors import StoreError
 from connectors.store import Store, Transaction
 from connectors.store.sole import Sole, Taken
 from pipelines.alerting.following import Follower, Overtaken
+from pipelines.alerting.process import POLL_SECONDS, work
 from pipelines.audit import prove
 from pipelines.recording import record_decision
 from tests.alerting.test_lifecycle import NOON, spike
@@ -285,3 +288,51 @@ def _kill(one: Follower) -> None:
         pass
     finally:
         one.tell = tell
+
+
+class Remarks:
+    """What the process says."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.pauses: list[float] = []
+
+    def filed(self, rows: Sequence[LedgerRow]) -> None:
+        self.events += [row.event for row in rows]
+
+    def away(self, _error: StoreError, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+def test_while_the_server_is_away_it_waits_longer_and_longer_and_goes_on(
+    postgresql_url: str, postgresql_server: str
+) -> None:
+    Store.upgrade(postgresql_url)
+    name = postgresql_url.rpartition("/")[2]
+    remarks = Remarks()
+
+    def let_in(wanted: bool) -> None:
+        with psycopg.connect(postgresql_server, autocommit=True) as admin:
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {wanted}")
+            if not wanted:
+                everybody = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                admin.execute(f"{everybody} WHERE datname = '{name}'")
+
+    def pause(seconds: float) -> bool:
+        if remarks.events:
+            return True
+        if seconds == POLL_SECONDS:
+            let_in(False)
+        elif len(remarks.pauses) == 2:
+            let_in(True)
+            with Store.open(postgresql_url) as store:
+                committed(store, [minute(1, surge(1))], final=True)
+        return False
+
+    with Store.open(postgresql_url) as store:
+        prepared(store)
+        sole = Sole(store, "alerts")
+        work(follower(store), sole, pause=pause, watching=remarks, clock=lambda: CLOCK)
+        sole.release()
+    assert remarks.pauses == [0.5, 1.0]
+    assert remarks.events == ["opened"]
