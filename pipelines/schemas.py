@@ -12,13 +12,22 @@ from typing import Any
 import msgspec
 
 from alerting.alert import Alert
+from alerting.channels.notice import Notice
 from alerting.spike import Spike
 from alerting.windows import WindowStats
 from connectors.dead_letter import DeadLetter
 from connectors.message import Message
 from models.tags import Tags
 
-RECORDS: tuple[type[msgspec.Struct], ...] = (Message, DeadLetter, Tags, WindowStats, Spike, Alert)
+RECORDS: tuple[type[msgspec.Struct], ...] = (
+    Message,
+    DeadLetter,
+    Tags,
+    WindowStats,
+    Spike,
+    Alert,
+    Notice,
+)
 
 
 def file_name(record: type[msgspec.Struct]) -> str:

@@ -62,7 +62,9 @@ class Mail:
                 f"{self._settings.host} answered {error.smtp_code}", _words(error.smtp_error)
             ) from None
         except smtplib.SMTPNotSupportedError:
-            raise Retry(f"{self._settings.host} lacks what [channels] asks of it") from None
+            raise Retry(
+                f"{self._settings.host} offers no STARTTLS, or no log-in: check `security`, `user`"
+            ) from None
         except ssl.SSLError:
             raise Retry(
                 f"the certificate of {self._settings.host} cannot be trusted: check ca_file, and "

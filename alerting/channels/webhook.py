@@ -30,7 +30,7 @@ class Webhook:
                 f"the channel {name!r} has no url: set it in [channels.{name}]"
             )
         url = checked_url(url, f"the url of the channel {name!r}")
-        keys = [key_of(line) for line in needed(name, "secret", settings.secret_file).split()]
+        keys = [key_of(line) for line in needed(name, "secret", settings.secret_file).splitlines()]
         endpoint = Endpoint(url, settings.timeout_seconds, settings.ca_file)
         return cls(endpoint, keys, lambda: datetime.now(UTC))
 

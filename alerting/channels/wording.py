@@ -5,7 +5,7 @@ from datetime import datetime
 import jinja2
 
 from alerting.channels.notice import Notice, Shown
-from alerting.inert import defanged
+from alerting.inert import defanged, one_line
 from alerting.notification import Held
 
 _LINE = 200  # characters of a title or a figure
@@ -65,11 +65,9 @@ def told(message: Shown) -> tuple[str, str]:
 
 def because(notice: Notice) -> str:
     """Why it was sent to this recipient."""
-    route = f" by the route {notice.route!r}" if notice.route else ""
-    return (
-        f"Foreshock told {defanged(notice.recipient, _LINE)}{defanged(route, _LINE)}. "
-        f"Alert {notice.alert.id}, notice {notice.id}."
-    )
+    route = f", by the route {notice.route}" if notice.route else ""
+    told = one_line(f"Foreshock told {notice.recipient}{route}", _LINE)
+    return f"{told}. Alert {notice.alert.id}, notice {notice.id}."
 
 
 def plain(notice: Notice) -> str:
