@@ -138,8 +138,8 @@ class LiveWatcher:
         return any(minute + _MINUTE <= self.watermark for minute in self._tail)
 
     def _changed(self, found: Outcome) -> Outcome | None:
-        """What has not been said in just these words."""
-        windows = [one for one in found.windows if self._says(_window(one), one)]
+        """What was not said before; an hour of final minutes is the final watcher's to say."""
+        windows = [one for one in found.windows if not one.final and self._says(_window(one), one)]
         minutes = [
             (minute, [one for one in spikes if self._says(one.id, one)])
             for minute, spikes in found.minutes
