@@ -21,6 +21,8 @@ from pipelines.command import (
     replay,
     tag,
     train,
+    users,
+    web,
 )
 from pipelines.command.console import err, inert
 from pipelines.configuration import ConfigurationError
@@ -34,6 +36,8 @@ app = typer.Typer(
 )
 for verb in (demo, replay, produce, tag, detect, evaluate, train, doctor):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
+app.command("console")(web.command)
+app.add_typer(users.app, name="users")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(dead_letters.app, name="dead-letters")
 

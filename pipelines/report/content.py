@@ -356,7 +356,10 @@ def _by_sentiment(bucket: Bucket) -> tuple[int, int, int, int]:
 def topics_chart(reader: Reader, keys: Sequence[str]) -> Chart | None:
     """The negative share of these keys through time; None where too little was written."""
     step = figures.bucket_seconds(reader.span, _MOST_COLUMNS)
-    rows = queries.buckets(reader.connection, reader.configuration, keys, step, reader.span)
+    found = queries.buckets(reader.connection, reader.configuration, keys, step, reader.span)
+    written = {key: sum(bucket.messages for bucket in row) for key, row in found.items() if row}
+    keys = sorted(written, key=lambda key: (-written[key], key))
+    rows = {key: found[key] for key in keys}
     if all(figures.negative_share(bucket) is None for row in rows.values() for bucket in row):
         return None
     names = {key: inert.visible(reader.display_name(key)) for key in keys}
@@ -503,11 +506,11 @@ def _evidence(reader: Reader, row: Row) -> list[Evidence]:
     ]
 
 
-def message_view(reader: Reader, found: Evidence) -> MessageView:
+def message_view(found: Evidence, explain: Explain | None = None) -> MessageView:
     """One message in words, its weightiest words marked where somebody weighed them."""
     words = found.words
-    if words is None and reader.explain and found.text.strip():
-        explained = reader.explain(found.text, found.sentiment)
+    if words is None and explain and found.text.strip():
+        explained = explain(found.text, found.sentiment)
         words = [(start, end, weight) for start, end, _, weight in explained]
     url = safe_url(found.url)
     return MessageView(
@@ -546,7 +549,7 @@ def alert_in_full(reader: Reader, number: int, row: Row) -> AlertView:
             for name, label in figures.SENTIMENT_NAMES.items()
         ],
         charts=[chart for chart in charts if chart],
-        messages=[message_view(reader, found) for found in _evidence(reader, row)],
+        messages=[message_view(found, reader.explain) for found in _evidence(reader, row)],
         decisions=_decisions(row),
     )
 

@@ -20,8 +20,9 @@ from models.evaluation import (
 from models.tags import SENTIMENTS, TOPICS, ModelIdentity
 from pipelines.evaluation_page import charts, write_evaluation
 from pipelines.report import document
-from tests.pipelines.test_report_browser import CHROMIUM, DRAWN, Browser
+from tests.pipelines.test_report_browser import DRAWN
 from tests.pipelines.test_report_page import HOSTILE, Page, words
+from tests.servers.chromium import CHROMIUM, Browser
 
 
 def evaluation(**given: Any) -> Evaluation:
@@ -183,7 +184,7 @@ def test_the_browser_draws_it_without_network_errors_or_sideways_scrolling(
     for shown in (compared(), topics):
         written(shown, tmp_path)
         page = tmp_path / "evaluation.html"
-        browser.open(page)
+        browser.open(page.as_uri())
         assert browser.value(DRAWN) == 3
         assert browser.value("document.documentElement.scrollWidth") == 390
         requests = [sent["request"]["url"] for sent in browser.seen("Network.requestWillBeSent")]

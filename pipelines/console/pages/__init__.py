@@ -1,0 +1,1 @@
+"""The pages, one module for each kind; all they do and say asks `access` first."""
