@@ -24,37 +24,73 @@ def programs() -> Path | None:
     return max(found, key=lambda path: int(path.parent.name)) if found else None
 
 
+class Server:
+    """A server without databases of its own, in a folder that goes with it."""
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        self._folder = Path(tempfile.mkdtemp(prefix="foreshock-postgresql-"))
+        self._user = _SERVERS_USER if os.geteuid() == 0 else None
+        if self._user:
+            shutil.chown(self._folder, self._user, self._user)
+        self._port = free_port()
+        initialise = [programs / "initdb", "--pgdata", self._data, "--auth=trust"]
+        subprocess.run(
+            [*initialise, "--username=tester", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"],
+            check=True,
+            capture_output=True,
+            user=self._user,
+            cwd=self._folder,
+        )
+
+    @property
+    def url(self) -> str:
+        """The address of its maintenance database."""
+        return f"postgresql://tester@127.0.0.1:{self._port}/postgres"
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def start(self) -> None:
+        """Starts it, after a kill too, and waits until it answers."""
+        listen = [
+            "-p",
+            str(self._port),
+            "-k",
+            str(self._folder),
+            "-c",
+            "listen_addresses=127.0.0.1",
+        ]
+        self._process = subprocess.Popen(
+            [self._programs / "postgres", "-D", self._data, *listen, "-c", "fsync=off"],
+            user=self._user,
+            cwd=self._folder,
+            stderr=subprocess.DEVNULL,
+        )
+        _wait_for(self.url, self._process)
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash would; what it had written is there again."""
+        self._process.kill()
+        self._process.wait(_DEADLINE)
+
+    def remove(self) -> None:
+        """Ends it, and removes all that it held."""
+        self._process.terminate()
+        self._process.wait(_DEADLINE)
+        shutil.rmtree(self._folder)
+
+
 @contextmanager
 def running(programs: Path) -> Iterator[str]:
-    """A server without databases of its own; gives the address of its maintenance database."""
-    folder = Path(tempfile.mkdtemp(prefix="foreshock-postgresql-"))
-    user = _SERVERS_USER if os.geteuid() == 0 else None
-    if user:
-        shutil.chown(folder, user, user)
-    data, port = folder / "data", free_port()
-    initialise = [programs / "initdb", "--pgdata", data, "--auth=trust", "--username=tester"]
-    subprocess.run(
-        [*initialise, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"],
-        check=True,
-        capture_output=True,
-        user=user,
-        cwd=folder,
-    )
-    listen = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1"]
-    server = subprocess.Popen(
-        [programs / "postgres", "-D", data, *listen, "-c", "fsync=off"],
-        user=user,
-        cwd=folder,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"postgresql://tester@127.0.0.1:{port}/postgres"
+    """A server; gives the address of its maintenance database."""
+    server = Server(programs)
+    server.start()
     try:
-        _wait_for(url, server)
-        yield url
+        yield server.url
     finally:
-        server.terminate()
-        server.wait(_DEADLINE)
-        shutil.rmtree(folder)
+        server.remove()
 
 
 def free_port() -> int:
