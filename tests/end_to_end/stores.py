@@ -1,5 +1,6 @@
 """Two stores compared: all rows, or all final rows, without what may differ between runs."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,20 @@ MAY_DIFFER = {
 }
 
 
-def contents(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The compared rows of every table, in an order of their own."""
-    with Store.open(path) as store:
+def contents(where: Path | str) -> dict[str, list[dict[str, Any]]]:
+    """The compared rows of every table, in an order of their own: those that are final."""
+    with Store.open(where) as store:
         return {name: _rows(store, name) for name in COMPARED}
+
+
+def differences(live: Path | str, replay: Path | str) -> dict[str, tuple[int, int, int]]:
+    """For each table: rows of the replay, and how many are in one of both stores alone."""
+    ours, theirs = contents(live), contents(replay)
+    found = {}
+    for name in COMPARED:
+        mine, others = Counter(map(repr, ours[name])), Counter(map(repr, theirs[name]))
+        found[name] = (len(theirs[name]), (mine - others).total(), (others - mine).total())
+    return found
 
 
 def final_contents(path: Path | str) -> dict[str, list[Any]]:
@@ -70,4 +81,7 @@ def final_events(store: Store) -> dict[str, Any]:
 def _rows(store: Store, name: str) -> list[dict[str, Any]]:
     table = schema.metadata.tables[name]
     columns = [column for column in table.columns if column.name not in MAY_DIFFER]
-    return sorted(store.rows(select(*columns)), key=repr)
+    query = select(*columns)
+    if "final" in table.columns:
+        query = query.where(table.c.final)
+    return sorted(store.rows(query), key=repr)
