@@ -204,14 +204,16 @@ def _due(now: datetime) -> ColumnElement[bool]:
 
 def _next(channel: str, until: datetime) -> Select[tuple[object, ...]]:
     """The row to try next, without those before which another one must be told."""
-    before = deliveries.alias()
+    before, event, events_before = deliveries.alias(), alert_events.alias(), alert_events.alias()
     first = exists().where(
         before.c.alert_id == deliveries.c.alert_id,
         before.c.channel == channel,
         before.c.recipient == deliveries.c.recipient,
         before.c.state == PENDING,
         or_(before.c.attempts > 0, before.c.next_attempt_at <= until),
-        _place(before.c.event_id) < _place(deliveries.c.event_id),
+        events_before.c.id == before.c.event_id,
+        event.c.id == deliveries.c.event_id,
+        events_before.c.sequence < event.c.sequence,
     )
     return (
         select(deliveries)
@@ -220,11 +222,6 @@ def _next(channel: str, until: datetime) -> Select[tuple[object, ...]]:
         .limit(1)
         .with_for_update(of=deliveries, skip_locked=True)  # SQLite has one writer anyway
     )
-
-
-def _place(event_id: ColumnElement[str]) -> ColumnElement[int]:
-    """Where an event stands in the ledger."""
-    return select(alert_events.c.sequence).where(alert_events.c.id == event_id).scalar_subquery()
 
 
 def _first(tx: Transaction, query: Select[tuple[object, ...]]) -> Delivery | None:
