@@ -1,28 +1,19 @@
 """`foreshock tag`: topic and sentiment of texts."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from connectors.dead_letter import DeadLetter
 from connectors.errors import SourceError
-from connectors.message import Message
-from models.entities import Recogniser
-from models.tagger import Tagger
-from models.tags import SENTIMENTS, TOPICS, Tags
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import Json, Model
 from pipelines.configuration import load_configuration
-from pipelines.records import Tagged
-from pipelines.tagging import tag_messages
+from pipelines.texts import tag_all
 
-_BATCH = 256
 _COLOURS = {"negative": "red", "neutral": "yellow", "positive": "green"}
 
 
@@ -57,48 +48,6 @@ def _given(texts: list[str] | None, file: Path | None) -> Iterator[str]:
             yield from (line.rstrip("\n") for line in lines)
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror}.") from error
-
-
-def tag_all(texts: Iterable[str], tagger: Tagger) -> Iterator[dict[str, Any]]:
-    """One result for each text, in order, as plain values."""
-    now, source = datetime.now(UTC), iter(texts)
-    while batch := list(islice(source, _BATCH)):
-        messages = [Message(id="", source="command", published_at=now, text=text) for text in batch]
-        for text, found in zip(
-            batch, tag_messages(messages, tagger, Recogniser.default()), strict=True
-        ):
-            yield _result(text, found)
-
-
-def _result(text: str, found: Tagged | DeadLetter) -> dict[str, Any]:
-    if isinstance(found, DeadLetter):
-        return {"text": text, "error": found.error}
-    tags = found.tags
-    return {
-        "text": text,
-        "sentiment": tags.sentiment,
-        "topic": tags.topic,
-        "abstained": tags.abstained,
-        "entities": {name: _mood(found.by_entity.get(name, tags)) for name in found.entities},
-        "probabilities": {
-            "sentiment": dict(zip(SENTIMENTS, tags.sentiments, strict=True)),
-            "topic": dict(zip(TOPICS, tags.topics, strict=True)),
-        },
-        "model": {
-            "name": tags.model.name,
-            "version": tags.model.version,
-            "checksum": tags.model.checksum,
-            "numeric_path": tags.model.numeric_path,
-        },
-    }
-
-
-def _mood(tags: Tags) -> dict[str, Any]:
-    return {
-        "sentiment": tags.sentiment,
-        "probability": max(tags.sentiments),
-        "abstained": tags.abstained,
-    }
 
 
 def _line(result: dict[str, Any]) -> Text:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from alerting.errors import AlertingError, DecisionRefused
 from connectors.errors import StoreError
 from models.errors import ModelError
+from pipelines.console import api
 from pipelines.console.access import LogInFirst, Refused, by_session
 from pipelines.console.context import Console
 from pipelines.console.pages import alert, entry, ledger, messages, mood, people, queue
@@ -41,6 +42,7 @@ def build(console: Console) -> FastAPI:
     app.add_middleware(Shield, hosts=console.settings.hosts, secure=console.secure)
     for module in (entry, queue, alert, mood, messages, ledger, people):
         app.include_router(module.router, include_in_schema=False)
+    app.include_router(api.router, prefix=API)
     app.add_api_route("/static/{name}", _static, include_in_schema=False)
     app.add_api_route("/health", _health, include_in_schema=False)
     for kind, handler in _HANDLERS.items():

@@ -11,8 +11,22 @@ from connectors.store import Store
 from pipelines.configuration import Configuration
 from pipelines.console.accounts import Accounts
 from pipelines.console.limits import RateLimit
+from pipelines.console.oidc import Provider
 from pipelines.console.settings import ConsoleSettings
 from pipelines.console.verification import Verifier
+
+
+@dataclass
+class Streams:
+    """How many are open; a context manager that is one of them."""
+
+    count: int = 0
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_error: object) -> None:
+        self.count -= 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +48,9 @@ class Console:
     """Of one address, log-ins that failed."""
     log_ins_name: RateLimit = field(default_factory=lambda: RateLimit(burst=50, seconds=20))
     """Of one name, log-ins that failed: many, so that nobody can lock another one out."""
+
+    provider: Provider | None = None
+    streams: Streams = field(default_factory=Streams)
 
     @property
     def settings(self) -> ConsoleSettings:

@@ -4,6 +4,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import msgspec
+
 from alerting.decisions import Action
 from alerting.ledger import Entry
 from alerting.spike import identity
@@ -33,6 +35,8 @@ def alert(here: Console, alert_id: str) -> Row:
 def decide(here: Console, caller: Caller, alert_id: str, action: Action) -> None:
     """Files what the caller decides. Raises `Refused`, or `DecisionRefused` with the reason."""
     alert(here, alert_id)
+    if any("\0" in str(said) for said in msgspec.structs.astuple(action)):
+        raise Refused(422, "It holds a NUL character, which no store keeps.")
     with here.store.transaction() as tx:
         record_decision(
             tx,

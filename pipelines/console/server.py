@@ -12,9 +12,12 @@ from pipelines.console.accounts import Accounts
 from pipelines.console.app import build
 from pipelines.console.context import Console
 from pipelines.console.limits import RateLimit
+from pipelines.console.oidc import Provider
+from pipelines.console.rendering import assets
 from pipelines.console.rights import Role
 from pipelines.console.shield import LOOPBACK
 from pipelines.console.verification import Verifier
+from pipelines.naming import display_name
 
 DEMO_USER = "demo"
 
@@ -65,6 +68,7 @@ def console(
         verifier=Verifier(store),
         secure=secure,
         notice=notice,
+        provider=Provider(settings.oidc) if settings.oidc else None,
         requests=RateLimit(burst=rate, seconds=60 / rate),
     )
 
@@ -82,6 +86,9 @@ def demo_password(found: Accounts) -> str:
 def serve(running: Console, address: Address) -> None:
     """Answers until the process is told to stop."""
     settings = running.settings
+    # Before the first request asks for them: the companies' names, and the files of the pages.
+    display_name("entity:")
+    assets()
     uvicorn.run(
         build(running),
         host=address.host,

@@ -63,14 +63,14 @@ class Shield:
             await send(message)
 
         headers = Headers(scope=scope)
-        refusal = self._refusal(scope["method"], headers)
+        refusal = self._refusal(scope, headers)
         if refusal is None:
             await self._app(scope, _bounded(receive), armed)
         else:
             status, sentence = refusal
             await PlainTextResponse(sentence, status)(scope, receive, armed)
 
-    def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
         name = _host_name(host)
         if name not in self._hosts:
@@ -78,7 +78,9 @@ class Shield:
             return 421, "This console does not answer to that name: see [console] hosts.\n"
         if _length(headers.get("content-length", "0")) > LARGEST_BODY:
             return 413, f"The request is longer than {LARGEST_BODY:,} bytes.\n"
-        if method not in SAFE_METHODS and _foreign(headers, host):
+        if b"%00" in scope.get("raw_path", b"") or b"%00" in scope["query_string"]:
+            return 400, "The address holds a NUL character, which no store keeps.\n"
+        if scope["method"] not in SAFE_METHODS and _foreign(headers, host):
             return 403, "This request comes from a page elsewhere.\n"
         return None
 

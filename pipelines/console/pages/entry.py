@@ -1,5 +1,6 @@
 """Logging in and out, and what a user does with his own account."""
 
+import hmac
 from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -7,10 +8,11 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from pipelines.console.access import Action, Caller, Page, by_session, log_in
+from pipelines.console.access import Action, Caller, Page, Refused, by_session, log_in
 from pipelines.console.accounts import User, scopes
 from pipelines.console.context import Console, In, address
-from pipelines.console.errors import AccountError
+from pipelines.console.errors import AccountError, SignInError
+from pipelines.console.oidc import STATE_SECONDS, Provider
 from pipelines.console.rendering import page
 from pipelines.console.rights import KEY_SCOPES
 
@@ -20,6 +22,7 @@ Reader = Annotated[Caller, Depends(Page(None))]
 Owner = Annotated[Caller, Depends(Action(None))]
 
 _LONGEST_KEY_DAYS = 366
+_STATE = "foreshock_oidc"
 
 
 @router.get("/login")
@@ -46,6 +49,51 @@ def enter(
     except AccountError as error:
         return _asked(request, here, local(goto), str(error))
     return welcome(request, here, user, local(goto))
+
+
+@router.get("/login/oidc")
+def ask_provider(
+    request: Request, here: In, goto: Annotated[str, Query(alias="next", max_length=500)] = "/"
+) -> Response:
+    """To the provider; the state that the browser must bring back is in a cookie of its own."""
+    provider = _provider(here)
+    redirect = str(request.base_url) + "login/oidc/callback"
+    try:
+        to, state = provider.begin(redirect, local(goto))
+    except AccountError as error:
+        return _asked(request, here, local(goto), str(error))
+    answer = RedirectResponse(to, 303)
+    answer.set_cookie(
+        _STATE,
+        state,
+        max_age=STATE_SECONDS,
+        path="/login/oidc",
+        secure=here.secure,
+        httponly=True,
+        samesite="lax",
+    )
+    return answer
+
+
+@router.get("/login/oidc/callback")
+def enter_vouched(
+    request: Request,
+    here: In,
+    state: Annotated[str, Query(max_length=200)] = "",
+    code: Annotated[str, Query(max_length=4_000)] = "",
+) -> Response:
+    """In, if the provider vouches for him, and it is the browser that was sent there."""
+    provider = _provider(here)
+    try:
+        sent = request.cookies.get(_STATE, "")
+        if not state or not hmac.compare_digest(sent.encode(), state.encode()):
+            raise SignInError("this log-in was not begun in this browser: begin anew")
+        user, target = provider.finish(state, code, here.accounts)
+    except AccountError as error:
+        return _asked(request, here, "/", str(error))
+    answer = welcome(request, here, user, target)
+    answer.delete_cookie(_STATE, path="/login/oidc")
+    return answer
 
 
 @router.post("/logout")
@@ -134,15 +182,20 @@ def welcome(request: Request, here: Console, user: User, target: str) -> Respons
     return answer
 
 
+def _provider(here: Console) -> Provider:
+    if here.provider is None:
+        raise Refused(404, "No OpenID Connect provider is configured.")
+    return here.provider
+
+
 def _asked(request: Request, here: Console, goto: str, refusal: str | None = None) -> Response:
-    oidc = here.settings.oidc
     return page(
         request,
         "login.html",
         status=401 if refusal else 200,
         goto=goto,
         refusal=refusal,
-        provider=oidc.label if oidc else None,
+        provider=here.provider.settings.label if here.provider else None,
     )
 
 
