@@ -41,7 +41,7 @@ _KIND_OF = ("negative_surge", "amplification", "volume")
 _NEUTRAL_RANK = SEVERITIES.index("medium")
 """Volume without negative news is never more than this."""
 
-_SHARE_OF_BUDGET = {"negative_surge": 0.85, "amplification": 0.25, "volume": 0.3, "slow_drift": 0.1}
+SHARE_OF_BUDGET = {"negative_surge": 0.85, "amplification": 0.25, "volume": 0.3, "slow_drift": 0.1}
 """More than one together, because part of each goes unused: rare keys seldom reach the minimum
 counts, and the bound of the cumulative sum is a safe one. Chosen by simulation."""
 
@@ -411,7 +411,7 @@ class SurgeDetector:
 
     def _threshold(self, state: SurgeState, kind: str) -> float:
         keys = max(state.active, len(state.keys) if state.active == 0 else 1)
-        allowed = self.settings.alarms_per_week * _SHARE_OF_BUDGET[kind] / keys
+        allowed = self.settings.alarms_per_week * SHARE_OF_BUDGET[kind] / keys
         burning_in = state.minute - state.started < self.settings.burn_in_hours * 60
         return -math.log10(allowed) + (3.0 if burning_in else 0.0)
 
