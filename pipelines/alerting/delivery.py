@@ -34,9 +34,12 @@ from connectors.errors import StoreUnavailable
 from connectors.store import Store, Transaction
 from connectors.store.schema import alert_events, deliveries
 from pipelines.alerting.notices import notice
+from pipelines.metrics.instruments import metrics
 from pipelines.recording import record_event
 
 POLL_SECONDS = 0.2
+
+_OUTCOMES = {DELIVERED: "delivered", PENDING: "failed", DEAD: "given_up"}
 
 _log = logging.getLogger(__name__)
 
@@ -100,8 +103,19 @@ class Courier:
             return []
 
     def _due_channels(self) -> list[str]:
-        query = select(deliveries.c.channel).where(_due(self.clock())).distinct()
-        return sorted(row["channel"] for row in self.store.rows(query))
+        """The channels that have something to do, by one look at what is pending."""
+        columns = deliveries.c
+        first = func.min(columns.next_attempt_at, type_=columns.next_attempt_at.type)
+        query = (
+            select(columns.channel, func.count().label("rows"), first.label("first"))
+            .where(columns.state == PENDING)
+            .group_by(columns.channel)
+        )
+        pending = {row["channel"]: row for row in self.store.rows(query)}
+        for name in self.channels.keys() | pending.keys():
+            metrics().pending_deliveries(name, pending[name]["rows"] if name in pending else 0)
+        now = self.clock()
+        return sorted(name for name, row in pending.items() if row["first"] <= now)
 
     def _drain(self, channel: str, stop: Event | None = None) -> list[Attempt]:
         """Tries what is due on one channel, one after the other, none of it twice."""
@@ -167,6 +181,7 @@ class Courier:
             _write(tx, row)
             if said is not None:
                 record_event(tx, said, actor=MACHINE, now=now)
+        metrics().delivery(row.channel, _OUTCOMES[row.state])
         return Attempt(
             delivery_id=row.id,
             alert_id=row.alert_id,

@@ -41,7 +41,7 @@ def run(
     goes on from there.
     """
     configuration = load_configuration(config)
-    stop = _stop_signal()
+    stop = stop_signal()
     with Store.existing(database) as store:
         sole = Sole(store, LOCK)
         sole.hold()
@@ -62,7 +62,8 @@ def run(
             sole.release()
 
 
-def _stop_signal() -> threading.Event:
+def stop_signal() -> threading.Event:
+    """Set when the process is asked to end."""
     stop = threading.Event()
 
     def ask(_number: int, _frame: FrameType | None) -> None:

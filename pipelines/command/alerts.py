@@ -8,7 +8,7 @@ from rich.text import Text
 
 from connectors.store import Store
 from connectors.store.schema import alerts
-from pipelines.command import alerting, audit, decisions, export
+from pipelines.command import alerting, audit, decisions, deliveries, export
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import DEFAULT_DATABASE, Database, Json, Limit
 from pipelines.naming import display_name, headline
@@ -26,6 +26,8 @@ app.command("head")(audit.take_head)
 app.command("keygen")(audit.keygen)
 app.command("erase")(audit.erase_message)
 app.command("export")(export.export)
+app.command("deliver")(deliveries.deliver)
+app.command("deliveries")(deliveries.list_deliveries)
 
 _COLOURS = {"low": "cyan", "medium": "yellow", "high": "red", "critical": "bold red"}
 
