@@ -28,6 +28,7 @@ def filled(
     found = [
         _notification(row, channel, recipient, CLOCK + wait)
         for row in store.events()
+        if "alert" in row["details"]
         for channel in channels
         for recipient in recipients
     ]

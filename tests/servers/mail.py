@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -27,6 +27,8 @@ class Mailbox:
     recipient: str | None = None
     data: str | None = None
     silent: bool = False
+    chance: Callable[[], float] = lambda: 0.0
+    """From 0 to 1: below a half an e-mail is taken, above it is not, or the answer is lost."""
 
     async def handle_RCPT(
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: Any
@@ -36,17 +38,22 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
         if self.silent:
             await asyncio.sleep(60)
         if self.data is not None:
             return self.data
+        chance = self.chance()
+        if chance > 0.7:
+            return "451 not now"
         content = envelope.content
         assert isinstance(content, bytes)
         mail = message_from_bytes(content, policy=default)
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
         self.envelopes.append(envelope)
+        if chance > 0.5:
+            server.transport.abort()  # taken, and nobody told
         return "250 OK"
 
 
