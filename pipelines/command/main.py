@@ -12,6 +12,7 @@ from connectors.errors import ConnectorError, KafkaSettingsError, MappingError
 from models.errors import ModelError
 from pipelines.command import (
     alerts,
+    dashboards,
     dead_letters,
     demo,
     detect,
@@ -40,6 +41,7 @@ app.command("console")(web.command)
 app.add_typer(users.app, name="users")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(dashboards.app, name="dashboards")
 
 
 def _version(wanted: bool) -> None:

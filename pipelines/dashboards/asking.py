@@ -1,0 +1,106 @@
+"""What Grafana makes of a panel's query before it asks the store: macros and variables put in.
+
+For PostgreSQL as Grafana's data source does it, so that a query that answers here answers there;
+for SQLite with the few replacements that its SQL needs.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+_STEPS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800)
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+
+class QueryError(Exception):
+    """A query that Grafana could not ask; the text is one sentence."""
+
+
+class OnlyPostgresql(QueryError):
+    """A query that SQLite cannot answer."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a dashboard shows: the time (UTC) and the values of its variables."""
+
+    start: datetime
+    end: datetime
+    values: Mapping[str, str]
+
+    def interval(self, points: int) -> int:
+        """Seconds for each of about so many points, at least a minute."""
+        wanted = (self.end - self.start) / timedelta(seconds=1) / points
+        return next((step for step in _STEPS if step >= wanted), _STEPS[-1])
+
+
+def for_postgresql(sql: str, scope: Scope, interval: int = 60) -> str:
+    """The query as PostgreSQL gets it. Raises `QueryError` for what Grafana does not know."""
+
+    def moment(when: datetime) -> str:
+        return f"'{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}'"
+
+    return _filled(sql, scope, interval, moment, "floor(extract(epoch from {0})/{1})*{1}")
+
+
+def for_sqlite(sql: str, scope: Scope, interval: int = 60) -> str:
+    """The query as SQLite takes it. Raises `OnlyPostgresql` where it cannot, `QueryError`."""
+
+    def moment(when: datetime) -> str:
+        return f"'{when.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
+
+    filled = _filled(sql, scope, interval, moment, "unixepoch({0})/{1}*{1}")
+    if found := re.search(r"WITHIN GROUP|now\(\)", filled):
+        raise OnlyPostgresql(f"SQLite has no {found[0]}")
+    for pattern, replacement in _OF_SQLITE:
+        filled = re.sub(pattern, replacement, filled)
+    return filled
+
+
+_OF_SQLITE = (
+    (r"extract\(epoch from ([\w.]+)\)", r"unixepoch(\1)"),
+    (r"([\w.]+) \+ interval '1 minute'", r"strftime('%Y-%m-%d %H:%M:%f000', \1, '+1 minute')"),
+    (
+        r"CROSS JOIN LATERAL json_array_elements_text\(([\w.]+)\) AS e\(value\)",
+        r"JOIN json_each(\1) e",
+    ),
+    (r"\bleast\(", "min("),
+    (r"\bgreatest\(", "max("),
+)
+
+
+def _filled(
+    sql: str, scope: Scope, interval: int, moment: Callable[[datetime], str], group: str
+) -> str:
+    def grouped(found: re.Match[str]) -> str:
+        column, wanted = found[1].strip(), found[2].strip().strip("'")
+        return group.format(column, interval if wanted == "$__interval" else _seconds(wanted))
+
+    start, end = moment(scope.start), moment(scope.end)
+    sql = re.sub(r"\$__timeGroup\(([^,()]+),([^,()]+)\)", grouped, sql)
+    sql = re.sub(r"\$__timeFilter\(([^()]+)\)", rf"\1 BETWEEN {start} AND {end}", sql)
+    for name, value in {
+        "$__timeFrom()": start,
+        "$__timeTo()": end,
+        "$__unixEpochFrom()": str(int(scope.start.timestamp())),
+        "$__unixEpochTo()": str(int(scope.end.timestamp())),
+        "$__interval_ms": str(interval * 1000),
+    }.items():
+        sql = sql.replace(name, value)
+    for name, value in scope.values.items():
+        quoted = value.replace("'", "''")
+        sql = sql.replace(f"${{{name}:sqlstring}}", f"'{quoted}'")
+    if left := re.search(r"\$(__\w+|\{\w+[^}]*\}|[A-Za-z]\w*)", _without_strings(sql)):
+        raise QueryError(f"{left[0]} is no macro or variable that is known here")
+    return sql
+
+
+def _without_strings(sql: str) -> str:
+    return re.sub(r"'(?:[^']|'')*'", "''", sql)
+
+
+def _seconds(interval: str) -> int:
+    if not re.fullmatch(r"\d+[dhms]", interval):
+        raise QueryError(f"'{interval}' is no interval: write 5m, 1h or 1d")
+    return int(interval[:-1]) * _UNITS[interval[-1]]

@@ -1,0 +1,136 @@
+"""*Company*: one company's news, whether it is more or worse than usual, and the messages."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from pipelines.dashboards import panels, sql
+
+UID = "foreshock-company"
+_TICKER = "${company:sqlstring}"
+_KEY = f"'entity:' || {_TICKER}"
+
+COMPANIES = f"""
+SELECT substr(key, 8) FROM window_stats
+WHERE {sql.OF_RULES} AND key LIKE 'entity:%' AND seconds = 3600 AND $__timeFilter(start)
+GROUP BY key ORDER BY sum(messages) DESC, key LIMIT 2000
+"""
+
+_THEIR_MESSAGES = f"""
+FROM window_stats w
+JOIN tags t ON t.published_at >= w.start AND t.published_at < w.start + interval '1 minute'
+  AND NOT t.listing AND CAST(t.entities AS TEXT) LIKE '%"' || {_TICKER} || '"%'
+JOIN messages m ON m.id = t.message_id
+WHERE w.{sql.OF_RULES} AND w.key = {_KEY} AND w.seconds = 60 AND $__timeFilter(w.start)
+"""
+"""The minutes of the company lead to its messages through the index on time."""
+
+MESSAGES = f"""
+SELECT t.published_at AS "published",
+  coalesce(t.by_entity -> {_TICKER} ->> 'sentiment', t.sentiment) AS "sentiment",
+  t.topic AS "topic", coalesce(m.title || '. ', '') || m.text AS "text", m.source AS "source",
+  m.url AS "address", t.repeat AS "repeat"
+{_THEIR_MESSAGES}
+ORDER BY t.published_at DESC, m.id LIMIT 100
+"""
+
+TOPICS = f"""
+SELECT t.topic AS "topic", count(*) AS "messages"
+{_THEIR_MESSAGES}
+GROUP BY t.topic ORDER BY 2 DESC, 1 LIMIT 20
+"""
+
+SOURCES = f"""
+SELECT m.source AS "source", count(*) AS "messages"
+{_THEIR_MESSAGES}
+GROUP BY m.source ORDER BY 2 DESC, 1 LIMIT 20
+"""
+
+ALERTS = f"""
+SELECT count(*) AS "alerts" FROM alerts
+WHERE {sql.OF_RULES} AND key = {_KEY} AND $__timeFilter(opened_at)
+"""
+
+
+def build() -> Dashboard:
+    company = panels.query_variable(
+        "company",
+        "Company",
+        "By ticker; those with most messages in the time shown come first.",
+        COMPANIES,
+    )
+    return panels.assembled(
+        UID,
+        "Company",
+        "One company's news, whether it is more or worse than usual, and the messages themselves.",
+        [panels.store_variable(), panels.configuration_variable(), company],
+        [
+            panels.number(
+                "Messages",
+                "Messages that speak of the company in the time shown; lists of cashtags are left "
+                "out.",
+                sql.total(_KEY, sql.MESSAGES),
+            ),
+            panels.number(
+                "Negative share",
+                "Negative messages among those with a sentiment towards the company.",
+                sql.total(_KEY, sql.NEGATIVE_SHARE),
+                unit="percentunit",
+                decimals=1,
+                steps=((None, panels.GREEN), (0.3, panels.ORANGE), (0.5, panels.RED)),
+            ),
+            panels.number(
+                "Balance",
+                "Positive less negative messages, over all with a sentiment.",
+                sql.total(_KEY, sql.BALANCE),
+                unit="none",
+                decimals=2,
+                steps=((None, panels.RED), (-0.1, panels.ORANGE), (0, panels.GREEN)),
+            ),
+            panels.number(
+                "Alerts",
+                "Alerts of the company that opened in the time shown.",
+                ALERTS,
+                steps=((None, panels.GREEN), (1, panels.ORANGE)),
+            ),
+            panels.lines(
+                "New negative stories, and what is usual",
+                "Each story once, one on n companies as 1/n, by the hour. Usual: the mean hour of "
+                "the 28 days before; at most: two standard deviations above. A plain guide: the "
+                "detector's own expectation is shown where it found a spike.",
+                [sql.usual(_KEY), sql.spike_points(_KEY)],
+                width=24,
+                points=("seen at a spike", "expected by the detector"),
+                low=0,
+            ),
+            panels.stacked(
+                "Messages by sentiment",
+                "Counts of messages by their sentiment towards the company.",
+                sql.volume(_KEY),
+            ),
+            panels.lines(
+                "Negative share over time",
+                "Negative messages among those with a sentiment.",
+                sql.negative_share(_KEY),
+                unit="percentunit",
+                low=0,
+                high=1,
+            ),
+            panels.bars("Topics", "What the messages are about.", TOPICS),
+            panels.bars("Sources", "Where the messages come from.", SOURCES),
+            panels.rows(
+                "Alerts of the company",
+                "Alerts that opened in the time shown, the newest first.",
+                sql.alerts(f" AND key = {_KEY}"),
+                width=24,
+                height=7,
+            ),
+            panels.rows(
+                "Latest messages",
+                "The newest hundred in the time shown, with the sentiment towards the company "
+                "where a message speaks of several. Text is as the source gave it.",
+                MESSAGES,
+                width=24,
+                height=14,
+                addresses=["address"],
+            ),
+        ],
+    )

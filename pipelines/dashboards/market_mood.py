@@ -1,0 +1,119 @@
+"""*Market mood*: how much is said, in what mood, about what, and what moves."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from pipelines.dashboards import panels, sql
+from pipelines.dashboards.panels import Link
+
+UID = "foreshock-mood"
+_ALL = "'overall'"
+
+_COMPANY = Link("company", "foreshock-company", "company")
+_TOPIC = Link("topic", "foreshock-topic", "topic")
+
+TOPICS = f"""
+SELECT $__timeGroup(start, $__interval) AS "time", substr(key, 7) AS "metric",
+  sum(new_negative) AS "value"
+FROM window_stats
+WHERE {sql.OF_RULES} AND key LIKE 'topic:%' AND {sql.BUCKETS} AND $__timeFilter(start)
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+OPEN = f"""
+SELECT count(*) AS "open" FROM alerts WHERE {sql.OF_RULES} AND state = 'open'
+"""
+
+
+def build() -> Dashboard:
+    return panels.assembled(
+        UID,
+        "Market mood",
+        "How much is said, in what mood, about what, and what moves.",
+        [panels.store_variable(), panels.configuration_variable()],
+        [
+            panels.number(
+                "Messages",
+                "Messages in the time shown, copies and lists of cashtags included.",
+                sql.total(_ALL, sql.MESSAGES),
+            ),
+            panels.number(
+                "Negative share",
+                "Negative messages among those with a sentiment; where the model was too unsure, a "
+                "message has none.",
+                sql.total(_ALL, sql.NEGATIVE_SHARE),
+                unit="percentunit",
+                decimals=1,
+                steps=((None, panels.GREEN), (0.25, panels.ORANGE), (0.4, panels.RED)),
+            ),
+            panels.number(
+                "Balance",
+                "Positive less negative messages, over all with a sentiment: 1 is all positive, "
+                "-1 all negative.",
+                sql.total(_ALL, sql.BALANCE),
+                unit="none",
+                decimals=2,
+                steps=((None, panels.RED), (-0.1, panels.ORANGE), (0, panels.GREEN)),
+            ),
+            panels.number(
+                "Open alerts",
+                "Alerts that are open now, whatever time is shown.",
+                OPEN,
+                steps=((None, panels.GREEN), (1, panels.ORANGE), (10, panels.RED)),
+            ),
+            panels.stacked(
+                "Messages by sentiment",
+                "Counts of messages. Unsure: the model's best guess was below its threshold.",
+                sql.volume(_ALL),
+            ),
+            panels.lines(
+                "Negative share over time",
+                "Negative messages among those with a sentiment.",
+                sql.negative_share(_ALL),
+                unit="percentunit",
+                low=0,
+                high=1,
+            ),
+            panels.lines(
+                "New negative stories, and what is usual",
+                "Each story once, by the hour. Usual: the mean hour of the 28 days before; at "
+                "most: two standard deviations above. A plain guide: the detector's own "
+                "expectation knows the hour of the week, and is shown where it found a spike.",
+                [sql.usual(_ALL), sql.spike_points(_ALL)],
+                points=("seen at a spike", "expected by the detector"),
+                low=0,
+            ),
+            panels.stacked(
+                "New stories and repeats",
+                "A repeat is a message that says what an earlier one said.",
+                sql.stories(_ALL),
+            ),
+            panels.heat(
+                "New negative stories by topic",
+                "The darker, the more new negative stories on the topic.",
+                TOPICS,
+            ),
+            panels.rows(
+                "Companies that move",
+                "Companies with most new negative stories in the time shown. Change: those of its "
+                "second half less those of its first. Click one to see it.",
+                sql.movers("entity:", "company"),
+                links=[_COMPANY],
+                units=[("negative share", "percentunit")],
+            ),
+            panels.rows(
+                "Topics that move",
+                "Topics with most new negative stories, in the same columns. Click one to see it.",
+                sql.movers("topic:", "topic"),
+                links=[_TOPIC],
+                units=[("negative share", "percentunit")],
+            ),
+            panels.rows(
+                "Alerts",
+                "Alerts that opened in the time shown, the newest first, with what was seen and "
+                "expected at the peak.",
+                sql.alerts(),
+                width=24,
+                links=[_COMPANY, _TOPIC],
+            ),
+        ],
+    )

@@ -1,0 +1,110 @@
+"""*Topic*: one topic's news, the companies in it, and the messages."""
+
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from models.tags import TOPICS
+from pipelines.dashboards import panels, sql
+from pipelines.dashboards.panels import Link
+
+UID = "foreshock-topic"
+_TOPIC = "${topic:sqlstring}"
+_KEY = f"'topic:' || {_TOPIC}"
+
+_COMPANY = Link("company", "foreshock-company", "company")
+
+COMPANIES = f"""
+SELECT e.value AS "company", count(*) AS "messages",
+  sum(CASE WHEN t.abstained THEN 0 WHEN coalesce(t.by_entity -> e.value ->> 'sentiment',
+    t.sentiment) = 'negative' THEN 1 ELSE 0 END) AS "negative"
+FROM tags t CROSS JOIN LATERAL json_array_elements_text(t.entities) AS e(value)
+WHERE t.topic = {_TOPIC} AND NOT t.listing AND $__timeFilter(t.published_at)
+GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 25
+"""
+
+MESSAGES = f"""
+SELECT t.published_at AS "published", t.sentiment AS "sentiment",
+  coalesce(m.title || '. ', '') || m.text AS "text", m.source AS "source", m.url AS "address",
+  t.repeat AS "repeat"
+FROM tags t JOIN messages m ON m.id = t.message_id
+WHERE t.topic = {_TOPIC} AND $__timeFilter(t.published_at)
+ORDER BY t.published_at DESC, m.id LIMIT 100
+"""
+
+
+def build() -> Dashboard:
+    return panels.assembled(
+        UID,
+        "Topic",
+        "One topic's news, whether it is more or worse than usual, and the messages themselves.",
+        [
+            panels.store_variable(),
+            panels.configuration_variable(),
+            panels.list_variable("topic", "Topic", TOPICS),
+        ],
+        [
+            panels.number(
+                "Messages",
+                "Messages on the topic in the time shown.",
+                sql.total(_KEY, sql.MESSAGES),
+                width=8,
+            ),
+            panels.number(
+                "Negative share",
+                "Negative messages among those with a sentiment.",
+                sql.total(_KEY, sql.NEGATIVE_SHARE),
+                unit="percentunit",
+                decimals=1,
+                width=8,
+                steps=((None, panels.GREEN), (0.3, panels.ORANGE), (0.5, panels.RED)),
+            ),
+            panels.number(
+                "Balance",
+                "Positive less negative messages, over all with a sentiment.",
+                sql.total(_KEY, sql.BALANCE),
+                unit="none",
+                decimals=2,
+                width=8,
+                steps=((None, panels.RED), (-0.1, panels.ORANGE), (0, panels.GREEN)),
+            ),
+            panels.lines(
+                "New negative stories, and what is usual",
+                "Each story once, by the hour. Usual: the mean hour of the 28 days before; at "
+                "most: two standard deviations above. A plain guide: the detector's own "
+                "expectation is shown where it found a spike.",
+                [sql.usual(_KEY), sql.spike_points(_KEY)],
+                width=24,
+                points=("seen at a spike", "expected by the detector"),
+                low=0,
+            ),
+            panels.stacked(
+                "Messages by sentiment", "Counts of messages on the topic.", sql.volume(_KEY)
+            ),
+            panels.lines(
+                "Negative share over time",
+                "Negative messages among those with a sentiment.",
+                sql.negative_share(_KEY),
+                unit="percentunit",
+                low=0,
+                high=1,
+            ),
+            panels.rows(
+                "Companies in the topic",
+                "Companies that messages on the topic speak of; lists of cashtags are left out.",
+                COMPANIES,
+                links=[_COMPANY],
+            ),
+            panels.rows(
+                "Alerts of the topic",
+                "Alerts that opened in the time shown, the newest first.",
+                sql.alerts(f" AND key = {_KEY}"),
+            ),
+            panels.rows(
+                "Latest messages",
+                "The newest hundred in the time shown. Text is as the source gave it.",
+                MESSAGES,
+                width=24,
+                height=14,
+                addresses=["address"],
+            ),
+        ],
+    )
