@@ -74,6 +74,7 @@ class Intake:
         }
         self._watermark = progress.watermark
         self._finished = progress.finished
+        self._read = progress.read
         self._bounded = progress.bounded
         self._moved = self._looked = now
         self._reader = TopicReader(
@@ -94,7 +95,7 @@ class Intake:
             number: Stand(self._reader.position(number), one.end, one.lateness.maximum, one.role)
             for number, one in self._partitions.items()
         }
-        return Progress(stands, self._watermark, self._finished)
+        return Progress(stands, self._watermark, self._finished, self._read)
 
     def lag(self, partition: int) -> int:
         """Offsets known to be there and not yet read."""
@@ -112,6 +113,7 @@ class Intake:
                 items.append(self._partitions[record.partition].judge(item, passed, now))
             else:
                 items.append(item)
+        self._read += len(records)
         if records:
             self._moved = now
         self._rest(now)

@@ -33,11 +33,13 @@ class Stand(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):
-    """Partition -> Stand; the `watermark` reached (UTC); whether nothing more is to be read."""
+    """Partition -> Stand; the `watermark` reached (UTC); whether nothing more is to be read; how
+    many records were `read`."""
 
     partitions: dict[int, Stand]
     watermark: datetime | None = None
     finished: bool = False
+    read: int = 0
 
     @property
     def bounded(self) -> bool:

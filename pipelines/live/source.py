@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 import msgspec
 from apache_beam.coders import Coder, VarIntCoder
+from apache_beam.coders.typecoders import registry
 from apache_beam.io.iobase import RestrictionProgress, RestrictionTracker, WatermarkEstimator
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.core import RestrictionProvider, WatermarkEstimatorProvider
@@ -31,12 +32,17 @@ from connectors.kafka.records import RecordParser
 from connectors.kafka.settings import KafkaSettings
 from connectors.lateness import Item, LateMessage, LatenessSettings
 from connectors.message import Message
+from pipelines.metrics.instruments import metrics
 from pipelines.records import micros
 from pipelines.sources import Parsing
 
 MESSAGES = "messages"
 LATE = "late"
 DEAD_LETTERS = "dead_letters"
+PROGRESS = "progress"
+
+_TOLD_SECONDS = 1.0
+"""Between two tellings of the progress."""
 
 _AT_A_TIME = 0.1
 """Seconds in one call: what came travels on when it ends."""
@@ -61,7 +67,8 @@ class Reading(msgspec.Struct, frozen=True):
 
 class ReadTopic(beam.PTransform[Any, Any]):
     """A topic -> `Message` under "messages", `LateMessage` under "late", `DeadLetter` under
-    "dead_letters"; the timestamp of a message is its event time.
+    "dead_letters", and now and then `Progress` under "progress", behind what came before it; the
+    timestamp of a message is its event time.
 
     The places are found when the graph is built, where a missing topic raises BrokerError. Without
     an `end` it goes on for ever, or until `pace.until_idle`, and finds new partitions; those that a
@@ -86,8 +93,10 @@ class ReadTopic(beam.PTransform[Any, Any]):
             | "Once" >> beam.Impulse()
             | "Read"
             >> beam.ParDo(read)
-            .with_output_types(Message, **{LATE: LateMessage, DEAD_LETTERS: DeadLetter})
-            .with_outputs(LATE, DEAD_LETTERS, main=MESSAGES)
+            .with_output_types(
+                Message, **{LATE: LateMessage, DEAD_LETTERS: DeadLetter, PROGRESS: Progress}
+            )
+            .with_outputs(LATE, DEAD_LETTERS, PROGRESS, main=MESSAGES)
         )
 
 
@@ -101,6 +110,7 @@ class ReadRange(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
     def setup(self) -> None:
         self._open: Intake | None = None
         self._failures = 0
+        self._told = 0.0
 
     def teardown(self) -> None:
         self._close()
@@ -111,30 +121,35 @@ class ReadRange(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
         tracker: Any = beam.DoFn.RestrictionParam(),
         watermark: Any = beam.DoFn.WatermarkEstimatorParam(),
     ) -> Iterator[Any]:
-        deadline = time.monotonic() + _AT_A_TIME
-        while True:
-            try:
-                intake = self._intake(tracker.current_restriction())
+        begun = tracker.current_restriction()
+        try:
+            intake = self._intake(begun)
+            deadline = time.monotonic() + _AT_A_TIME
+            while True:
                 taken = intake.take(max(0.0, deadline - time.monotonic()))
-            except BrokerAway as error:
-                self._close()
-                tracker.defer_remainder(self._wait(error))
-                return
-            except BaseException:
-                self._close()
-                raise
-            self._failures = 0
-            if not tracker.try_claim(taken.progress):
-                self._close()  # the rest was handed to another, who reads it again
-                return
-            yield from map(_emitted, taken.items)
-            watermark.advance(taken.progress.watermark)
-            if taken.progress.finished:
-                self._close()
-                return
-            if time.monotonic() >= deadline:
-                tracker.defer_remainder()
-                return
+                if not tracker.try_claim(taken.progress):
+                    self._close()  # the rest was handed to another, who reads it again
+                    return
+                yield from map(_emitted, taken.items)
+                watermark.advance(taken.progress.watermark)
+                if taken.progress.finished or time.monotonic() >= deadline:
+                    break
+        except BrokerAway as error:
+            self._close()
+            tracker.defer_remainder(self._wait(error))
+            return
+        except BaseException:
+            self._close()
+            raise
+        self._failures = 0
+        self._measure(intake, begun, taken.progress)
+        if taken.progress.finished or deadline - self._told > _TOLD_SECONDS:
+            self._told = deadline
+            yield TaggedOutput(PROGRESS, create(taken.progress, MIN_TIMESTAMP.micros, _WINDOWS))
+        if taken.progress.finished:
+            self._close()
+        else:
+            tracker.defer_remainder()
 
     def _intake(self, progress: Progress) -> Intake:
         """The open one, where it stands at `progress`; opening one takes a while."""
@@ -156,6 +171,14 @@ class ReadRange(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
             pace=reading.pace,
         )
         return self._open
+
+    def _measure(self, intake: Intake, begun: Progress, now: Progress) -> None:
+        for number, stand in now.partitions.items():
+            before = begun.partitions.get(number)
+            read = stand.offset - before.offset if before else 0
+            metrics().read(self._reading.topic, number, read, intake.lag(number))
+        if now.watermark:
+            metrics().watermark(now.watermark)
 
     def _close(self) -> None:
         if self._open:
@@ -284,3 +307,6 @@ def _emitted(item: Item) -> Any:
         late = create(item, micros(item.message.published_at), _WINDOWS)
         return TaggedOutput(LATE, late)
     return TaggedOutput(DEAD_LETTERS, create(item, MIN_TIMESTAMP.micros, _WINDOWS))
+
+
+registry.register_coder(Progress, ProgressCoder)

@@ -29,14 +29,14 @@ def main(count: int) -> None:
         try:
             settings = KafkaSettings(brokers=broker.address)
             create_topic(settings, TOPIC, 3)
-            _print("produced, acks=all, idempotent", count, _produce(settings, count))
+            _print("produced, acks=all, idempotent", count, produce(settings, count))
             _print("read, record by record", count, _read(settings, None))
             _print("read and parsed", count, _read(settings, RecordParser(TOPIC)))
         finally:
             broker.stop()
 
 
-def _produce(settings: KafkaSettings, count: int) -> float:
+def produce(settings: KafkaSettings, count: int) -> float:
     at = datetime(2024, 1, 2, tzinfo=UTC)
     started = time.perf_counter()
     with KafkaSink(settings) as sink:

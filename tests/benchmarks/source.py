@@ -1,0 +1,90 @@
+"""The source of a live job against bare kafka-python: `python -m tests.benchmarks.source [N]`.
+
+Starts a broker of its own. Both read the same topic in this one process, by turns: bare is
+`KafkaConsumer.poll` alone; the source is `ReadRange.process`, driven as a runner does, with its
+parsing, its judging of lateness and its checkpoints.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from apache_beam.runners.sdf_utils import (
+    RestrictionTrackerView,
+    ThreadsafeRestrictionTracker,
+    ThreadsafeWatermarkEstimator,
+)
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from kafka import KafkaConsumer, TopicPartition
+
+from connectors.kafka.places import locate
+from connectors.kafka.progress import Progress, Stand
+from connectors.kafka.settings import KafkaSettings
+from connectors.kafka.topics import create_topic
+from connectors.lateness import LatenessSettings
+from infra.kafka.broker import Broker
+from pipelines.live.source import Reading, ReadRange
+from tests.benchmarks.kafka import TOPIC, produce
+
+ROUNDS = 3
+
+
+def main(count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        broker = Broker(Path(folder))
+        broker.start()
+        try:
+            settings = KafkaSettings(brokers=broker.address)
+            create_topic(settings, TOPIC, 3)
+            produce(settings, count)
+            bare, source = [], []
+            for _ in range(ROUNDS):
+                bare.append(_bare(settings, count))
+                source.append(_source(settings, count))
+        finally:
+            broker.stop()
+    ratios = [b / s for b, s in zip(bare, source, strict=True)]
+    print(f"{'bare kafka-python':<20}{count / statistics.median(bare):10,.0f} messages/s")
+    print(f"{'source':<20}{count / statistics.median(source):10,.0f} messages/s")
+    print(f"{'ratio':<20}{statistics.median(ratios):10.2f}   (goal 0.8)")
+
+
+def _bare(settings: KafkaSettings, count: int) -> float:
+    consumer = KafkaConsumer(bootstrap_servers=settings.addresses, enable_auto_commit=False)
+    partitions = [TopicPartition(TOPIC, number) for number in range(3)]
+    started = time.perf_counter()
+    consumer.assign(partitions)
+    consumer.seek_to_beginning()
+    read = 0
+    while read < count:
+        read += sum(map(len, consumer.poll(timeout_ms=100).values()))
+    seconds = time.perf_counter() - started
+    consumer.close()
+    return seconds
+
+
+def _source(settings: KafkaSettings, count: int) -> float:
+    spans = locate(settings, TOPIC, "earliest", "latest").spans
+    rest: Progress | None = Progress({number: Stand(*span) for number, span in spans.items()})
+    step = ReadRange(Reading(settings, TOPIC, LatenessSettings()), Progress({}))
+    step.setup()
+    state = MIN_TIMESTAMP.micros
+    started = time.perf_counter()
+    read = 0
+    while rest:
+        tracker = ThreadsafeRestrictionTracker(step.create_tracker(rest))
+        watermark = ThreadsafeWatermarkEstimator(step.create_watermark_estimator(state))
+        for _ in step.process(b"", RestrictionTrackerView(tracker), watermark):
+            read += 1
+        deferred = tracker.deferred_status()
+        rest, state = deferred[0] if deferred else None, watermark.get_estimator_state()
+    seconds = time.perf_counter() - started
+    assert read == count, read
+    step.teardown()
+    return seconds
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
