@@ -17,8 +17,8 @@ from pipelines.configuration import ConfigurationError
 from pipelines.graph import RunContext
 from pipelines.live.careful import CarefulTagging
 from pipelines.live.deduplicating import LATE, DeduplicateArrivals, keyed
-from pipelines.live.source import DEAD_LETTERS, MESSAGES, Reading, ReadTopic
-from pipelines.live.storing import StoreDeadLetters, StoreLate, StoreTagged
+from pipelines.live.source import DEAD_LETTERS, MESSAGES, PROGRESS, Reading, ReadTopic
+from pipelines.live.storing import StoreDeadLetters, StoreLate, StoreProgress, StoreTagged
 from pipelines.live.watch import WatchLive
 from pipelines.outgoing import Publisher
 from pipelines.records import Arrival, Tagged
@@ -53,6 +53,7 @@ def build(pipeline: beam.Pipeline, job: LiveJob) -> None:
     settings = job.context.configuration
     publisher = Publisher(settings.kafka if job.publish else None)
     read = pipeline | "Topic" >> ReadTopic(job.reading, job.start, job.end)
+    _ = read[PROGRESS] | "Progress" >> beam.ParDo(StoreProgress(job.database, job.run_id))
     arrivals = (
         (read[MESSAGES], read["late"])
         | "Arrivals" >> beam.Flatten()

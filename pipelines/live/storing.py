@@ -15,6 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from connectors.dead_letter import DeadLetter
 from connectors.errors import StoreUnavailable
+from connectors.kafka.progress import Progress, encode_progress
 from connectors.lateness import LateMessage
 from connectors.message import Message
 from connectors.store import Store, Transaction
@@ -24,6 +25,10 @@ from pipelines.records import Tagged
 from pipelines.rows import bury, tag_rows
 
 T = TypeVar("T")
+
+SOURCE = "source"
+SOURCE_VERSION = 1
+"""The component of the run's state that says how far the source is."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
 _MOST = 1000
@@ -168,6 +173,18 @@ class StoreDeadLetters(beam.DoFn):
         batch = self._batch
         put_aside(self._store, batch, self._run_id)
         self._publisher.publish(lambda topics: dead_letter_records(topics, batch))
+
+
+class StoreProgress(beam.DoFn):
+    """`Progress` of the source into the state of the run, for those who ask how far it is."""
+
+    def __init__(self, database: str, run_id: str) -> None:
+        self._store = LiveStore(database)
+        self._run_id = run_id
+
+    def process(self, progress: Progress) -> None:
+        state = {SOURCE: (SOURCE_VERSION, encode_progress(progress))}
+        self._store.write(lambda tx: tx.save_state(self._run_id, 0, state))
 
 
 def put_aside(store: LiveStore, letters: Sequence[DeadLetter], run_id: str) -> None:
