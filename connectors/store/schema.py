@@ -290,6 +290,39 @@ deliveries = Table(
     Index(None, "state", "channel", "next_attempt_at"),
 )
 
+rule_versions = Table(
+    "rule_versions",
+    metadata,
+    Column("id", Text, primary_key=True),  # the hash of the text, as events name it
+    _required("text", Text()),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _required("owner", Text()),
+    _required("reason", Text()),
+    _required("keys", _JSON),
+    _required("kinds", _JSON),
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False, index=True),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("approved_by", Text),
+    Column("approved_at", UtcDateTime),
+    Column("ended_by", Text),
+)
+
+incident_members = Table(
+    "incident_members",
+    metadata,
+    Column("alert_id", Text, primary_key=True),
+    Column("incident_id", Text, nullable=False, index=True),
+    Column("opened_at", UtcDateTime, nullable=False, index=True),
+    _required("stories", _JSON),
+)
+
 dead_letters = Table(
     "dead_letters",
     metadata,

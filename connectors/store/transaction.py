@@ -55,9 +55,9 @@ class Transaction:
         `window_stats` are taken where (`final`, `frontier`) is not less than stored, `spikes` where
         `final` is not, `alerts` where `updated_at` is not or the stored one is not final, and then
         the pipeline's columns alone.
-        In `messages`, `dead_letters` and `late_messages` the first row wins; `alert_events`,
-        `account_events` and `corrections` can only be added; elsewhere the last row wins. Raises
-        StoreError for an unknown table or column.
+        In `messages`, `dead_letters`, `late_messages`, `rule_versions` and `incident_members` the
+        first row wins; `alert_events`, `account_events` and `corrections` can only be added;
+        elsewhere the last row wins. Raises StoreError for an unknown table or column.
         """
         return self._writer.write(self._connection, table_name, rows)
 

@@ -31,7 +31,9 @@ Row = Mapping[str, Any]
 Guard = Callable[[Any, Any], ColumnElement[bool]]
 
 _PLAIN = frozenset({"alert_events", "account_events", "corrections"})
-_FIRST_WINS = frozenset({"messages", "dead_letters", "late_messages"})
+_FIRST_WINS = frozenset(
+    {"messages", "dead_letters", "late_messages", "rule_versions", "incident_members"}
+)
 _NOT_STORED = "schema"
 """The version of a record: said by the table's own schema."""
 

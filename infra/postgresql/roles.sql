@@ -18,10 +18,10 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, foreshock_writer, foresho
 GRANT USAGE ON SCHEMA public TO foreshock_writer, foreshock_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO foreshock_writer, foreshock_reader;
 
-GRANT INSERT ON alert_events TO foreshock_writer;
+GRANT INSERT ON alert_events, rule_versions, incident_members TO foreshock_writer;
 GRANT INSERT, UPDATE ON
     messages, tags, window_stats, spikes, alerts, evidence_salts, deliveries, dead_letters,
-    late_messages, runs
+    late_messages, runs, silences
     TO foreshock_writer;
 GRANT INSERT, UPDATE, DELETE ON run_state TO foreshock_writer;
 

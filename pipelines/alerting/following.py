@@ -32,7 +32,7 @@ Tell = Callable[[Transaction, Sequence[LedgerRow], datetime], None]
 """Says to whom it concerns what was filed, in the same transaction."""
 
 
-def _to_nobody(_tx: Transaction, _rows: Sequence[LedgerRow], _now: datetime) -> None:
+def tell_nobody(_tx: Transaction, _rows: Sequence[LedgerRow], _now: datetime) -> None:
     """Nobody is to be told."""
 
 
@@ -83,7 +83,7 @@ class Follower:
     settings: LifecycleSettings
     enrich: Enrich
     run_id: str
-    tell: Tell = _to_nobody
+    tell: Tell = tell_nobody
     _life: Lifecycle = field(init=False)
     _place: _Place | None = None
     _tail: list[Minute] = field(default_factory=list)

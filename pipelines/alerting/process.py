@@ -13,6 +13,8 @@ from connectors.errors import StoreError, StoreUnavailable
 from connectors.store import Store
 from connectors.store.sole import Sole, Taken
 from pipelines.alerting.following import Follower
+from pipelines.alerting.routing import Routing
+from pipelines.alerting.ruling import RulesFile
 from pipelines.configuration import Configuration
 from pipelines.manifest import VERSION, digest
 
@@ -34,6 +36,8 @@ class Watching(Protocol):
     def filed(self, rows: Sequence[LedgerRow]) -> None: ...
 
     def away(self, error: StoreError, seconds: float) -> None: ...
+
+    def ruled(self, rules: RulesFile) -> None: ...
 
 
 def begin(store: Store, configuration: Configuration, now: datetime) -> str:
@@ -73,10 +77,12 @@ def work(
     *,
     pause: Pause,
     watching: Watching,
+    routing: Routing | None = None,
     once: bool = False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
-    """Follows until `pause` says to stop, or `once`: until nothing is left to do.
+    """Follows until `pause` says to stop, or `once`: until nothing is left to do. `routing`: tells
+    of it; it must be the follower's.
 
     While the store is away it waits longer and longer, and goes on where it was. Raises `Taken`
     where another process does this work already, StoreError where the store cannot be used.
@@ -86,7 +92,12 @@ def work(
     while True:
         try:
             sole.hold()
-            rows, more = follower.look(clock())
+            now = clock()
+            if routing is not None and routing.file.refresh(follower.store, now):
+                watching.ruled(routing.file)
+            rows, more = follower.look(now)
+            if routing is not None:
+                routing.tick(follower.store, now)
         except (StoreUnavailable, Taken) as error:
             seconds = min(_FIRST_PAUSE * 2 ** next(failures), _LONGEST_PAUSE)
             watching.away(error, seconds)

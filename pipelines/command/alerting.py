@@ -16,10 +16,12 @@ from alerting.ledger import LedgerRow
 from connectors.errors import StoreError
 from connectors.store import Store
 from connectors.store.sole import Sole
-from pipelines.alerting.following import Follower
+from pipelines.alerting.following import Follower, tell_nobody
 from pipelines.alerting.process import LOCK, begin, end, work
+from pipelines.alerting.routing import Routing
+from pipelines.alerting.ruling import RulesFile
 from pipelines.command.console import err, inert, out
-from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json
+from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json, RulesOption
 from pipelines.configuration import load_configuration
 from pipelines.evidence import AddEvidence
 from pipelines.naming import headline
@@ -32,6 +34,7 @@ def run(
     once: Annotated[
         bool, typer.Option("--once", help="Stop when nothing is left to do, instead of waiting.")
     ] = False,
+    rules: RulesOption = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -41,6 +44,7 @@ def run(
     goes on from there.
     """
     configuration = load_configuration(config)
+    routing = Routing(RulesFile(rules, configuration.channels)) if rules else None
     stop = stop_signal()
     with Store.existing(database) as store:
         sole = Sole(store, LOCK)
@@ -53,10 +57,18 @@ def run(
                 configuration.alerts,
                 AddEvidence(configuration.tag),
                 run_id,
+                routing.tell if routing else tell_nobody,
             )
             watching = _Lines() if json else _Shown()
             watching.begun(follower.configuration, store.url)
-            work(follower, sole, pause=stop.wait, watching=watching, once=once)
+            work(
+                follower,
+                sole,
+                pause=stop.wait,
+                watching=watching,
+                routing=routing,
+                once=once,
+            )
             end(store, run_id, datetime.now(UTC))
         finally:
             sole.release()
@@ -94,6 +106,13 @@ class _Shown:
 
     def away(self, error: StoreError, seconds: float) -> None:
         err.print(inert(f"{error} Trying again in {seconds:g} s."), style="yellow", markup=False)
+
+    def ruled(self, rules: RulesFile) -> None:
+        if rules.refused:
+            said, style = f"{rules.refused} The version before holds on.", "yellow"
+        else:
+            said, style = f"{rules.path} has changed: version {rules.router.version} holds.", ""
+        err.print(inert(said), style=style, markup=False)
 
 
 class _Lines(_Shown):

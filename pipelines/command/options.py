@@ -30,6 +30,14 @@ Model = Annotated[
         help="Folder of a model: an artifact or a Hugging Face classifier. Default: as configured.",
     ),
 ]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--rules",
+        envvar="FORESHOCK_RULES",
+        help="TOML file that says who is told of which alerts; nobody is told without one.",
+    ),
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Rows shown at most.")]
 
 DEFAULT_DATABASE = "sqlite:///foreshock.db"

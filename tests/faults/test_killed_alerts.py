@@ -14,12 +14,16 @@ from pathlib import Path
 from sqlalchemy import select
 
 from connectors.store import Store, schema
+from connectors.store.schema import deliveries
 from connectors.store.sole import Sole
 from pipelines.alerting.process import LOCK, work
+from pipelines.alerting.routing import NEWS, Routing
+from pipelines.alerting.ruling import RulesFile
 from pipelines.audit import prove
 from tests.alerting.test_lifecycle import NOON, spike
 from tests.end_to_end.stores import final_events
 from tests.pipelines.commits import MESSAGES, Minute, committed, final_alerts, prepared, replayed
+from tests.pipelines.test_alert_routing import RULES
 from tests.pipelines.test_following import Remarks, follower
 
 KILLS = 25
@@ -47,14 +51,24 @@ def history(chance: random.Random) -> tuple[list[Minute], list[Minute]]:
     return final, said
 
 
-def run(url: str) -> None:
+def run(url: str, rules: Path, once: bool = False) -> None:
+    routing = Routing(RulesFile(rules, ["email"]))
     with Store.open(url) as store:
-        wait = threading.Event().wait
-        work(follower(store), Sole(store, LOCK), pause=wait, watching=Remarks())
+        one = follower(store)
+        one.tell = routing.tell
+        work(
+            one,
+            Sole(store, LOCK),
+            pause=threading.Event().wait,
+            watching=Remarks(),
+            routing=routing,
+            once=once,
+        )
 
 
-def start(url: str) -> BaseProcess:
-    process = multiprocessing.get_context("fork").Process(target=run, args=(url,), daemon=True)
+def start(url: str, rules: Path) -> BaseProcess:
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=run, args=(url, rules), daemon=True)
     process.start()
     return process
 
@@ -62,10 +76,12 @@ def start(url: str) -> BaseProcess:
 def test_it_ends_with_the_record_of_a_replay(store_url: str, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     final, said = history(chance)
+    rules = tmp_path / "rules.toml"
+    rules.write_text(RULES, encoding="utf-8")
     with Store.open(store_url) as store:
         prepared(store)
     for kill in range(KILLS):
-        process = start(store_url)
+        process = start(store_url, rules)
         with Store.open(store_url) as store:
             committed(store, said[4 * kill : 4 * kill + 8], final=False)
             time.sleep(chance.uniform(0, 0.3))
@@ -73,19 +89,23 @@ def test_it_ends_with_the_record_of_a_replay(store_url: str, tmp_path: Path) -> 
         time.sleep(chance.uniform(0, 0.3))
         process.kill()
         process.join()
+    run(store_url, rules, once=True)
     with Store.open(store_url) as store, Store.open(tmp_path / "replay.db") as other:
-        work(
-            follower(store),
-            Sole(store, LOCK),
-            pause=lambda _: False,
-            watching=Remarks(),
-            once=True,
-        )
         prepared(other)
         replayed(other, final)
         assert final_events(store) == final_events(other)
         assert final_alerts(store) == final_alerts(other)
         assert prove(store).holds
+        assert told(store) == sorted(row["event_id"] for row in store.rows(select(deliveries)))
+
+
+def told(store: Store) -> list[str]:
+    """The event of every notice that the ledger says was made."""
+    events = [row for row in store.events() if row["event"] == "routed"]
+    assert len(events) == sum(row["event"] in NEWS for row in store.events())
+    found = [row["details"]["of"] for row in events for _ in row["details"]["told"]]
+    assert len(found) > 10
+    return sorted(found)
 
 
 def test_it_ends_in_order_when_asked_and_no_second_one_works(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from connectors.store import Store, Transaction
 from connectors.store.sole import Sole, Taken
 from pipelines.alerting.following import Follower, Overtaken
 from pipelines.alerting.process import POLL_SECONDS, work
+from pipelines.alerting.ruling import RulesFile
 from pipelines.audit import prove
 from pipelines.recording import record_decision
 from tests.alerting.test_lifecycle import NOON, spike
@@ -302,6 +303,8 @@ class Remarks:
 
     def away(self, _error: StoreError, seconds: float) -> None:
         self.pauses.append(seconds)
+
+    def ruled(self, _rules: RulesFile) -> None: ...
 
 
 def test_while_the_server_is_away_it_waits_longer_and_longer_and_goes_on(

@@ -148,6 +148,39 @@ def upgrade() -> None:
         ["state", "channel", "next_attempt_at"],
     )
     op.create_table(
+        "rule_versions",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("recorded_at", UtcDateTime, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_rule_versions"),
+    )
+    op.create_table(
+        "silences",
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("keys", JSON, nullable=False),
+        sa.Column("kinds", JSON, nullable=False),
+        sa.Column("starts_at", UtcDateTime, nullable=False),
+        sa.Column("ends_at", UtcDateTime, nullable=False),
+        sa.Column("recorded_at", UtcDateTime, nullable=False),
+        sa.Column("approved_by", sa.Text),
+        sa.Column("approved_at", UtcDateTime),
+        sa.Column("ended_by", sa.Text),
+        sa.PrimaryKeyConstraint("id", name="pk_silences"),
+    )
+    op.create_index("ix_silences_ends_at", "silences", ["ends_at"])
+    op.create_table(
+        "incident_members",
+        sa.Column("alert_id", sa.Text, nullable=False),
+        sa.Column("incident_id", sa.Text, nullable=False),
+        sa.Column("opened_at", UtcDateTime, nullable=False),
+        sa.Column("stories", JSON, nullable=False),
+        sa.PrimaryKeyConstraint("alert_id", name="pk_incident_members"),
+    )
+    op.create_index("ix_incident_members_incident_id", "incident_members", ["incident_id"])
+    op.create_index("ix_incident_members_opened_at", "incident_members", ["opened_at"])
+    op.create_table(
         "evidence_salts",
         sa.Column("message_id", sa.Text, nullable=False),
         sa.Column("salt", sa.Text, nullable=False),

@@ -1,0 +1,179 @@
+"""Rules at work on a store: what is told lies in the outbox with the event, or not at all."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from typer.testing import CliRunner
+
+from alerting.decisions import Acknowledge
+from alerting.errors import ConfigurationError
+from alerting.ledger import LedgerRow
+from alerting.lifecycle import LifecycleSettings
+from alerting.notification import Notification
+from alerting.rules import parse
+from connectors.store import Store, Transaction
+from connectors.store.schema import deliveries, rule_versions
+from pipelines.alerting.following import Follower
+from pipelines.alerting.routing import Routing
+from pipelines.alerting.ruling import RulesFile, read_rules
+from pipelines.audit import prove
+from pipelines.command.main import app
+from pipelines.recording import record_decision
+from tests.pipelines.commits import committed, prepared, shown
+from tests.pipelines.ledgers import CLOCK, RUN
+from tests.pipelines.test_following import Killed, minute, surge
+
+MINUTE = timedelta(minutes=1)
+RULES = """
+[people.jane]
+email = "jane@example.org"
+[people.bob]
+email = "bob@example.org"
+
+[routes.desk]
+to = ["jane"]
+escalate = [{minutes = 15, to = ["bob"]}]
+
+[[rules]]
+name = "companies"
+entities = ["A"]
+route = "desk"
+"""
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    with Store.open(store_url) as store:
+        prepared(store)
+        yield store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES, encoding="utf-8")
+    return path
+
+
+def following(store: Store, path: Path) -> tuple[Follower, Routing]:
+    routing = Routing(RulesFile(path, ["email"]))
+    return Follower(store, "c", LifecycleSettings(), shown, RUN, routing.tell), routing
+
+
+def outbox(store: Store) -> list[dict[str, Any]]:
+    return store.rows(select(deliveries).order_by(deliveries.c.recorded_at, deliveries.c.id))
+
+
+def test_an_event_and_its_notices_are_committed_together(store: Store, path: Path) -> None:
+    follower, _ = following(store, path)
+    committed(store, [minute(1, surge(1), surge(1, key="entity:B"))], final=False)
+    rows, _ = follower.look(CLOCK)
+    assert [row.event for row in rows] == ["opened", "opened"]
+    (row,) = outbox(store)
+    notification = Notification(**row["payload"])
+    assert (row["state"], row["recipient"]) == ("pending", "jane@example.org")
+    assert (row["id"], row["event_id"]) == (notification.id, rows[0].id)
+    assert notification.rules == parse(RULES.encode())[1]
+    assert "messages" not in row["payload"]["alert"]["evidence"]
+    routed = [one for one in store.events() if one["event"] == "routed"]
+    assert [len(one["details"]["told"]) for one in routed] == [1, 0]
+    assert "example.org" not in repr(store.events())
+    follower.look(CLOCK)
+    assert len(outbox(store)) == 1
+    assert prove(store).holds
+
+
+def test_what_was_rolled_back_was_told_to_nobody(store: Store, path: Path) -> None:
+    follower, routing = following(store, path)
+
+    def fail(tx: Transaction, rows: Sequence[LedgerRow], now: Any) -> None:
+        routing.tell(tx, rows, now)
+        raise Killed
+
+    follower.tell = fail
+    committed(store, [minute(1, surge(1))], final=True)
+    with pytest.raises(Killed):
+        follower.look(CLOCK)
+    assert outbox(store) == []
+    follower.tell = routing.tell
+    follower.look(CLOCK)
+    assert len(outbox(store)) == 1
+
+
+def test_a_withdrawn_alert_is_told_to_those_who_heard_of_it(store: Store, path: Path) -> None:
+    follower, _ = following(store, path)
+    committed(store, [minute(1, surge(1))], final=False)
+    follower.look(CLOCK)
+    committed(store, [minute(1)], final=True)
+    follower.look(CLOCK + MINUTE)
+    assert [row["payload"]["event"] for row in outbox(store)] == ["opened", "withdrawn"]
+
+
+def test_the_next_one_is_told_unless_somebody_has_acknowledged(store: Store, path: Path) -> None:
+    follower, routing = following(store, path)
+    committed(store, [minute(1, surge(1)), minute(300, surge(300, kind="volume"))], final=True)
+    follower.look(CLOCK)
+    ids = {row["kind"]: row["id"] for row in store.alerts()}
+    with store.transaction() as tx:
+        record_decision(tx, ids["volume"], Acknowledge(), actor="jane", now=CLOCK)
+    routing.tick(store, CLOCK + 14 * MINUTE)
+    assert len(outbox(store)) == 3
+    committed(store, [minute(301, surge(301, kind="amplification"))], final=True)
+    follower.look(CLOCK + 10 * MINUTE)
+    routing.tick(store, CLOCK + 15 * MINUTE)
+    routing.tick(store, CLOCK + 25 * MINUTE)
+    told = [(row["payload"]["event"], row["recipient"]) for row in outbox(store)]
+    assert told[-1] == ("escalated", "bob@example.org")
+    assert sum(event == "escalated" for event, _ in told) == 1
+    assert prove(store).holds
+
+
+def test_a_changed_file_holds_from_then_on_and_every_version_is_kept(
+    store: Store, path: Path
+) -> None:
+    follower, routing = following(store, path)
+    assert not routing.file.refresh(store, CLOCK)
+    first = routing.file.router.version
+    path.write_text("[[rules", encoding="utf-8")
+    assert routing.file.refresh(store, CLOCK)
+    assert "cannot be used" in str(routing.file.refused)
+    assert routing.file.router.version == first
+    path.write_text(RULES.replace('to = ["jane"]', 'to = ["bob"]'), encoding="utf-8")
+    assert routing.file.refresh(store, CLOCK)
+    assert not routing.file.refresh(store, CLOCK)
+    assert routing.file.refused is None
+    committed(store, [minute(1, surge(1))], final=True)
+    follower.look(CLOCK)
+    assert [row["recipient"] for row in outbox(store)] == ["bob@example.org"]
+    kept = {row["id"]: row["text"] for row in store.rows(select(rule_versions))}
+    assert kept == {first: RULES, routing.file.router.version: path.read_text(encoding="utf-8")}
+    (routed,) = [one for one in store.events() if one["event"] == "routed"]
+    assert parse(kept[routed["details"]["rules"]].encode())[1] == routed["details"]["rules"]
+
+
+def test_a_channel_that_is_not_configured_is_refused(path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="name the channel 'email'; configured are: hook"):
+        read_rules(path, ["hook"])
+    with pytest.raises(ConfigurationError, match=r"cannot be read: No such file"):
+        read_rules(path.with_name("none.toml"), ["email"])
+
+
+def test_the_command_says_what_would_happen(path: Path, tmp_path: Path) -> None:
+    config = tmp_path / "foreshock.toml"
+    config.write_text(
+        '[channels.email]\nkind = "email"\nhost = "localhost"\nsender = "a@example.org"\n',
+        encoding="utf-8",
+    )
+    run = CliRunner().invoke
+    command = ["alerts", "test-route", "--rules", str(path), "--config", str(config)]
+    found = run(app, [*command, "--key", "entity:A", "--at", "2026-03-02T12:00Z"])
+    assert found.exit_code == 0, found.output
+    words = " ".join(found.output.split())
+    assert "jane │ email │ desk │ at once" in words
+    assert "bob │ email │ desk │ 2026-03-02 12:15 UTC unless acknowledged" in words
+    found = run(app, [*command, "--key", "topic:Legal"])
+    assert "No rule of version" in found.output
