@@ -7,11 +7,12 @@ notices only. Within a channel, what one recipient hears of one alert keeps the 
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Event
+from threading import Event, Thread
 
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
@@ -38,6 +39,7 @@ from pipelines.metrics.instruments import metrics
 from pipelines.recording import record_event
 
 POLL_SECONDS = 0.2
+_LONGEST_PAUSE = 30.0  # seconds between tries while the store is away
 
 _OUTCOMES = {DELIVERED: "delivered", PENDING: "failed", DEAD: "given_up"}
 
@@ -85,22 +87,24 @@ class Courier:
         """
         wake = wake or Event()
         busy: dict[str, Future[list[Attempt]]] = {}
+        pause = POLL_SECONDS
         with ThreadPoolExecutor(max_workers=len(self.channels) + 1) as threads:
             while not stop.is_set():
                 wake.clear()
-                for name in self._serving(busy):
-                    busy[name] = threads.submit(self._drain, name, stop)
-                wake.wait(POLL_SECONDS)
+                try:
+                    for name in self._serving(busy):
+                        busy[name] = threads.submit(self._drain, name, stop)
+                    pause = POLL_SECONDS
+                except StoreUnavailable as error:
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+                    _log.warning("%s; deliveries wait %g s", error, pause)
+                wake.wait(pause)
 
     def _serving(self, busy: dict[str, "Future[list[Attempt]]"]) -> list[str]:
         """The channels that have something to do and are not at it."""
-        try:
-            for name in [name for name, work in busy.items() if work.done()]:
-                busy.pop(name).result()
-            return [name for name in self._due_channels() if name not in busy]
-        except StoreUnavailable as error:
-            _log.warning("%s; deliveries wait", error)
-            return []
+        for name in [name for name, work in busy.items() if work.done()]:
+            busy.pop(name).result()
+        return [name for name in self._due_channels() if name not in busy]
 
     def _due_channels(self) -> list[str]:
         """The channels that have something to do, by one look at what is pending."""
@@ -191,6 +195,35 @@ class Courier:
             attempts=row.attempts,
             error=row.last_error,
         )
+
+
+@contextmanager
+def delivering(courier: Courier, stop: Event) -> Iterator[Event]:
+    """Runs the courier in a thread of its own for the length of the block, or until `stop`.
+
+    Gives an event: whoever has written to the outbox sets it. An error of the courier sets `stop`,
+    and is raised at the end of the block.
+    """
+    wake, done = Event(), Event()
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            courier.run(done, wake)
+        except Exception as error:  # raised again, at the end of the block
+            errors.append(error)
+            stop.set()
+
+    thread = Thread(target=work, name="deliveries")
+    thread.start()
+    try:
+        yield wake
+    finally:
+        done.set()
+        wake.set()
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def revive(tx: Transaction, delivery_id: str, now: datetime) -> bool:

@@ -28,7 +28,7 @@ from tests.servers.webhooks import Behaviour, Handler, answer
 SETTINGS = DeliverySettings(
     first_seconds=0.02, longest_seconds=0.2, attempts=1_000, lease_seconds=1.0
 )
-_DEADLINE = 120.0
+_DEADLINE = 600.0
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
 
@@ -65,10 +65,8 @@ def storm(url: str, kills: int, seed: int) -> Seen:
         ports = (hook.url, box.port)
         for turn in range(kills):
             with Store.open(url) as store:
-                recipients = tuple(f"r{turn}.{n}@bank.example" for n in range(2))
-                seen.asked |= {
-                    one.id for one in filled(store, "hook", "mail", recipients=recipients)
-                }
+                to = (f"r{turn}@bank.example",)
+                seen.asked |= {one.id for one in filled(store, "hook", "mail", recipients=to)}
             _kill(url, ports, rng.uniform(0.0, 0.5), seen)
         _finish(url, ports)
         seen.requests = len(hook.requests)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Barrier, Event, Thread
 
 import pytest
@@ -11,8 +11,9 @@ from alerting.channels.channel import Refused, Retry
 from alerting.channels.notice import Notice
 from alerting.delivery import DEAD, DELIVERED, DeliverySettings
 from alerting.notification import PENDING
+from connectors.errors import StoreError, StoreUnavailable
 from connectors.store import Store
-from pipelines.alerting.delivery import Courier, revive
+from pipelines.alerting.delivery import Courier, delivering, revive
 from pipelines.audit import prove
 from pipelines.erasure import erase
 from tests.pipelines.ledgers import CLOCK
@@ -259,8 +260,8 @@ def test_a_dead_one_is_tried_again_on_request_under_the_same_key(store: Store) -
     assert Counter(said) == {"delivered": EVENTS, "undelivered": 2}
 
 
-def test_the_runner_sends_what_comes_while_it_waits(store: Store) -> None:
-    stop, wake, all_told = Event(), Event(), Event()
+def test_beside_another_work_it_sends_what_comes(store: Store) -> None:
+    stop, all_told = Event(), Event()
     desk = Memory()
     courier = Courier(
         store,
@@ -269,10 +270,38 @@ def test_the_runner_sends_what_comes_while_it_waits(store: Store) -> None:
         Clock(),
         heard=lambda _: all_told.set() if len(desk.told) == EVENTS else None,
     )
-    thread = Thread(target=courier.run, args=(stop, wake))
-    thread.start()
+    with delivering(courier, stop) as wake:
+        filled(store, "desk")
+        wake.set()
+        assert all_told.wait(30)
+    assert not stop.is_set()
+
+
+def test_a_store_that_cannot_be_used_stops_the_work_beside_it(store: Store) -> None:
+    def broken() -> datetime:
+        raise StoreError("it is broken")
+
+    stop = Event()
+    with (
+        pytest.raises(StoreError, match="broken"),
+        delivering(Courier(store, {}, clock=broken), stop),
+    ):
+        assert stop.wait(30)
+
+
+def test_a_store_that_is_away_is_waited_for(store: Store) -> None:
     filled(store, "desk")
-    wake.set()
-    assert all_told.wait(30)
-    stop.set()
-    thread.join()
+    stop, all_told, clock, away = Event(), Event(), Clock(), [True]
+    desk = Memory()
+
+    def sometimes() -> datetime:
+        if away:
+            away.pop()
+            raise StoreUnavailable("it is away")
+        return clock()
+
+    courier = Courier(store, {"desk": desk}, SETTINGS, sometimes)
+    courier.heard = lambda _: all_told.set() if len(desk.told) == EVENTS else None
+    with delivering(courier, stop):
+        assert all_told.wait(30)
+    assert not stop.is_set()

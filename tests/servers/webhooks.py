@@ -4,6 +4,7 @@ lie."""
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -64,6 +65,15 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing to the screen."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Callers that go away or are killed are what this is for."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def receiving(
     behaviour: Behaviour | None = None, *, tls: tuple[Path, Path] | None = None
@@ -71,8 +81,7 @@ def receiving(
     """A receiver on a free port; its behaviour may be changed at any time."""
     receiver = Receiver(behaviour=behaviour or answer(200))
     handler = type("Bound", (Handler,), {"receiver": receiver})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     if tls is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*tls)
