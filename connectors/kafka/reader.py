@@ -5,7 +5,7 @@ One reader serves a replay (all of a range) and a splittable DoFn (a poll at a t
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +16,7 @@ from connectors.errors import BrokerError
 from connectors.kafka.client import explained, open_consumer
 from connectors.kafka.settings import KafkaSettings
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_10000 = 253_402_300_800_000
 _POLL_SECONDS = 0.5
 _RECORDS_AT_ONCE = 500
 _LOOK_SECONDS = 300.0
@@ -228,13 +228,15 @@ class TopicReader:
 
 
 def _record(found: Any) -> KafkaRecord:
-    known = found.timestamp is not None and found.timestamp >= 0
+    at = found.timestamp
     return KafkaRecord(
-        topic=found.topic,
-        partition=found.partition,
-        offset=found.offset,
-        timestamp=_EPOCH + timedelta(milliseconds=found.timestamp) if known else None,
-        headers=tuple(found.headers),
-        key=found.key,
-        value=found.value,
+        found.topic,
+        found.partition,
+        found.offset,
+        datetime.fromtimestamp(at / 1000, UTC)
+        if at is not None and 0 <= at < _YEAR_10000
+        else None,
+        tuple(found.headers),
+        found.key,
+        found.value,
     )

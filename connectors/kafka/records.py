@@ -11,7 +11,7 @@ from connectors.kafka.reader import KafkaRecord
 from connectors.kafka.sink import Outgoing
 from connectors.message import Message
 from connectors.parsing import MessageParser, decode_json
-from connectors.wire import decode_message, is_message
+from connectors.wire import decode_message, is_message, read_message
 
 
 class RecordParser:
@@ -58,15 +58,21 @@ class RecordParser:
     def _message(self, record: KafkaRecord) -> Message:
         if record.value is None:
             raise Rejected("no-value", "the record has no value (a tombstone)")
-        value = decode_json(record.value)
-        if is_message(value):
-            return msgspec.structs.replace(
-                decode_message(value),
-                received_at=record.timestamp,
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-            )
+        message = read_message(record.value)
+        if message is None:
+            value = decode_json(record.value)
+            if not is_message(value):
+                return self._parsed(value, record)
+            message = decode_message(value)
+        return msgspec.structs.replace(
+            message,
+            received_at=record.timestamp,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+        )
+
+    def _parsed(self, value: dict[str, object], record: KafkaRecord) -> Message:
         return self._parser.parse(
             value,
             received_at=record.timestamp,

@@ -1,5 +1,6 @@
 """A message goes through JSON unchanged; what only looks like one is told apart."""
 
+import json
 from datetime import datetime, timedelta, timezone
 
 import msgspec
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 
 from connectors.errors import Rejected
 from connectors.message import Message
+from connectors.parsing import decode_json
 from connectors.times import EARLIEST
-from connectors.wire import decode_message, encode_message, is_message
+from connectors.wire import decode_message, encode_message, is_message, read_message
 
 TEXTS = st.text(
     st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1
@@ -33,6 +35,47 @@ def test_a_message_comes_back_as_it_was(
     record = msgspec.json.decode(encode_message(message))
     assert is_message(record)
     assert decode_message(record) == message
+
+
+ODD_TEXTS = st.sampled_from(
+    ["Boeing", "", " ", "a\0b", "\ud83d", "\x07", "né 股票 🚀", '"\\u0041"', "feed:1", "feed"]
+)
+ODD = st.fixed_dictionaries(
+    {
+        "schema": st.sampled_from([1, 1, 1, 2, "1", True]),
+        "id": st.just("feed:1") | ODD_TEXTS,
+        "source": st.just("feed") | ODD_TEXTS,
+        "published_at": st.sampled_from(
+            ["2024-01-02T03:04:05Z", "2024-01-02T03:04:05+02:00", "2024-01-02T03:04:05", "1969", 5]
+        ),
+        "text": ODD_TEXTS,
+    },
+    optional={
+        "title": ODD_TEXTS | st.none(),
+        "entities": st.lists(ODD_TEXTS, max_size=2) | st.just("BA"),
+        "offset": st.sampled_from([3, None, "3"]),
+        "other": st.just({}),
+    },
+)
+
+
+@given(ODD, st.booleans(), st.booleans())
+def test_read_in_one_go_or_looked_at_closely_it_is_the_same(
+    fields: dict[str, object], ascii_only: bool, cut: bool
+) -> None:
+    separators = (",", ":")
+    text = json.dumps(fields, ensure_ascii=ascii_only, separators=separators)
+    payload = text.encode("utf-8", "surrogatepass")[: -1 if cut else None]
+    message = read_message(payload)
+    if message is not None:
+        closely = decode_json(payload)
+        assert is_message(closely)
+        assert decode_message(closely) == message
+
+
+def test_what_is_written_here_is_read_in_one_go() -> None:
+    message = Message(id="a:1", source="a", published_at=EARLIEST, text="né 股票 🚀 \n")
+    assert read_message(encode_message(message)) == message
 
 
 def record(**changed: object) -> dict[str, object]:
