@@ -25,7 +25,8 @@ MAX_TEXT = 4_000
 
 
 class DecisionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`reasons`: what an alert may be disposed of as."""
+    """`reasons`: what an alert may be disposed of as. `approve_silences`: a silence holds only when
+    a second person has approved it."""
 
     reasons: tuple[str, ...] = (
         "actionable",
@@ -34,6 +35,7 @@ class DecisionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "duplicate",
         "bad-data",
     )
+    approve_silences: bool = False
 
     def __post_init__(self) -> None:
         if not self.reasons or not all(reason.strip() for reason in self.reasons):

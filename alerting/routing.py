@@ -236,7 +236,8 @@ class _Work:
             return {"why": "no-news"}
         for silence in silences:
             if silence.covers(filed.alert, self.now):
-                return {"why": "silence", "silence": silence.id, "owner": silence.owner}
+                by = {"owner": silence.owner, "approved_by": silence.approved_by or ""}
+                return {"why": "silence", "silence": silence.id, **by}
         return None
 
     def _remember(self, name: str, filed: Filed) -> None:

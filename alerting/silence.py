@@ -1,15 +1,23 @@
-"""A silence: for a while nobody is told of certain alerts; they are filed all the same."""
+"""A silence: for a while nobody is told of certain alerts; they are filed all the same.
 
-from datetime import datetime
+It has an owner and an end, and holds once it is approved: by its owner himself, or, where a second
+person is asked for, by another one.
+"""
+
+from datetime import UTC, datetime
 
 import msgspec
 
 from alerting.alert import Alert
+from alerting.errors import DecisionRefused
+from alerting.spike import KINDS, identity
+
+LONGEST_DAYS = 90
 
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
     """`keys` and `kinds`: of the alerts, all where none is named. Times are of the clock, UTC;
-    it holds from `starts_at` up to `ends_at`."""
+    it holds from `starts_at` up to `ends_at`, if it is approved."""
 
     id: str
     owner: str
@@ -18,11 +26,74 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
     ends_at: datetime
     keys: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    approved_by: str | None = None
+    approved_at: datetime | None = None
+    ended_by: str | None = None
 
     def covers(self, alert: Alert, now: datetime) -> bool:
         """Whether it holds at `now` (UTC) for this alert."""
         return (
-            self.starts_at <= now < self.ends_at
+            self.approved_at is not None
+            and self.starts_at <= now < self.ends_at
             and (not self.keys or alert.key in self.keys)
             and (not self.kinds or alert.kind in self.kinds)
         )
+
+
+def propose(
+    *,
+    owner: str,
+    reason: str,
+    starts_at: datetime,
+    ends_at: datetime,
+    keys: tuple[str, ...],
+    kinds: tuple[str, ...],
+    now: datetime,
+    second_person: bool,
+) -> Silence:
+    """A silence that its owner asks for at `now` (UTC); it holds at once, unless a second person
+    has to approve it. Raises `DecisionRefused`."""
+    if not owner.strip() or not reason.strip():
+        raise DecisionRefused("a silence needs an owner and a reason: give both")
+    if not keys and not kinds:
+        raise DecisionRefused("that would silence everything: name keys or kinds")
+    if unknown := sorted(set(kinds) - set(KINDS)):
+        raise DecisionRefused(f"{unknown[0]!r} is no kind of alert: take {', '.join(KINDS)}")
+    if ends_at <= max(now, starts_at):
+        raise DecisionRefused(f"{_time(ends_at)} is past, or before it starts: end it later")
+    if (ends_at - starts_at).days >= LONGEST_DAYS:
+        raise DecisionRefused(f"a silence lasts less than {LONGEST_DAYS} days: end it earlier")
+    silence = Silence(
+        id=identity("silence", owner, now.isoformat(), ends_at.isoformat(), *keys, *kinds),
+        owner=owner.strip(),
+        reason=reason.strip(),
+        starts_at=starts_at,
+        ends_at=ends_at,
+        keys=keys,
+        kinds=kinds,
+    )
+    if second_person:
+        return silence
+    return msgspec.structs.replace(silence, approved_by=silence.owner, approved_at=now)
+
+
+def approve(silence: Silence, *, actor: str, now: datetime) -> Silence:
+    """The silence, approved by a second person. Raises `DecisionRefused`."""
+    if silence.approved_at is not None:
+        raise DecisionRefused(f"silence {silence.id[:12]} is approved by {silence.approved_by}")
+    if not actor.strip() or actor.strip() == silence.owner:
+        raise DecisionRefused(f"{silence.owner} asked for it: somebody else has to approve it")
+    if now >= silence.ends_at:
+        raise DecisionRefused(f"silence {silence.id[:12]} ended on {_time(silence.ends_at)}")
+    return msgspec.structs.replace(silence, approved_by=actor.strip(), approved_at=now)
+
+
+def end(silence: Silence, *, actor: str, now: datetime) -> Silence:
+    """The silence, ended before its time. Raises `DecisionRefused`."""
+    if now >= silence.ends_at:
+        raise DecisionRefused(f"silence {silence.id[:12]} ended on {_time(silence.ends_at)}")
+    return msgspec.structs.replace(silence, ends_at=now, ended_by=actor.strip())
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -13,11 +13,11 @@ from alerting.decisions import MACHINE
 from alerting.ledger import LedgerRow
 from alerting.notification import delivery
 from alerting.routing import VERSION, Filed, Known, Outcome, RoutingState, decode, encode
-from alerting.silence import Silence
 from connectors.store import Store, Transaction
-from connectors.store.schema import alerts, silences
+from connectors.store.schema import alerts
 from pipelines.alerting.following import STATE
 from pipelines.alerting.ruling import RulesFile
+from pipelines.alerting.silencing import holding
 from pipelines.recording import record_event
 
 _ROUTING = "routing"
@@ -41,7 +41,7 @@ class Routing:
         if not news:
             return
         state = _load(tx)
-        quiet = active_silences(tx, now)
+        quiet = holding(tx, now)
         for row in news:
             outcome = self.file.router.route(state, _filed(row), quiet, now)
             _write(tx, outcome, now)
@@ -60,23 +60,6 @@ class Routing:
                 _write(tx, outcome, now)
             _save(tx, state)
         self._due = state.due()
-
-
-def active_silences(tx: Transaction, now: datetime) -> list[Silence]:
-    """The silences that may hold at `now` (UTC), the oldest first."""
-    query = (
-        select(silences)
-        .where(silences.c.starts_at <= now, silences.c.ends_at > now)
-        .order_by(silences.c.starts_at, silences.c.id)
-    )
-    return [silence_of(row) for row in tx.rows(query) if row["approved_at"] is not None]
-
-
-def silence_of(row: Mapping[str, Any]) -> Silence:
-    """A row of `silences` as the record."""
-    names = Silence.__struct_fields__
-    keys, kinds = tuple(row["keys"]), tuple(row["kinds"])
-    return Silence(**{**{name: row[name] for name in names}, "keys": keys, "kinds": kinds})
 
 
 def alert_of(row: Mapping[str, Any]) -> Alert:

@@ -14,8 +14,9 @@ from alerting.routing import Filed, Outcome, Router, RoutingState
 from alerting.spike import identity
 from connectors.store import Store
 from connectors.store.schema import alerts
-from pipelines.alerting.routing import active_silences, alert_of
+from pipelines.alerting.routing import alert_of
 from pipelines.alerting.ruling import read_rules, sectors
+from pipelines.alerting.silencing import holding
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.decisions import moment
 from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json
@@ -63,7 +64,7 @@ def try_route(
         with Store.existing(database) as store:
             alert = alert_of(store.find(alerts, alert_id, "foreshock alerts list"))
             with store.transaction() as tx:
-                silences = active_silences(tx, now)
+                silences = holding(tx, now)
     filed = Filed(
         event_id=alert.id,
         event="opened",

@@ -190,11 +190,13 @@ def test_a_silence_is_named_in_the_record_and_tells_nobody_ever() -> None:
         starts_at=NOON,
         ends_at=NOON + timedelta(hours=1),
         keys=("entity:A",),
+        approved_by="bob",
+        approved_at=NOON,
     )
     outcome = one.route(state, filed(1), (silence,), NOON)
     assert outcome.notifications == []
     assert outcome.entries[0].details["held"] == [
-        {"route": "desk", "why": "silence", "silence": "s", "owner": "jane"}
+        {"route": "desk", "why": "silence", "silence": "s", "owner": "jane", "approved_by": "bob"}
     ]
     assert state.due() is None
     other = one.route(state, filed(1, alert="b", key="entity:B"), (silence,), NOON)

@@ -54,16 +54,17 @@ def history(chance: random.Random) -> tuple[list[Minute], list[Minute]]:
 def run(url: str, rules: Path, once: bool = False) -> None:
     routing = Routing(RulesFile(rules, ["email"]))
     with Store.open(url) as store:
-        one = follower(store)
+        one, sole = follower(store), Sole(store, LOCK)
         one.tell = routing.tell
         work(
             one,
-            Sole(store, LOCK),
+            sole,
             pause=threading.Event().wait,
             watching=Remarks(),
             routing=routing,
             once=once,
         )
+        sole.release()
 
 
 def start(url: str, rules: Path) -> BaseProcess:

@@ -1,7 +1,8 @@
 """Rules at work on a store: what is told lies in the outbox with the event, or not at all."""
 
+import json
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from alerting.ledger import LedgerRow
 from alerting.lifecycle import LifecycleSettings
 from alerting.notification import Notification
 from alerting.rules import parse
+from alerting.silence import approve, propose
 from connectors.store import Store, Transaction
-from connectors.store.schema import deliveries, rule_versions
+from connectors.store.schema import account_events, deliveries, rule_versions
 from pipelines.alerting.following import Follower
 from pipelines.alerting.routing import Routing
 from pipelines.alerting.ruling import RulesFile, read_rules
+from pipelines.alerting.silencing import record
 from pipelines.audit import prove
 from pipelines.command.main import app
 from pipelines.recording import record_decision
@@ -177,3 +180,51 @@ def test_the_command_says_what_would_happen(path: Path, tmp_path: Path) -> None:
     assert "bob │ email │ desk │ 2026-03-02 12:15 UTC unless acknowledged" in words
     found = run(app, [*command, "--key", "topic:Legal"])
     assert "No rule of version" in found.output
+
+
+def test_what_is_silenced_is_filed_with_who_silenced_it(store: Store, path: Path) -> None:
+    follower, _ = following(store, path)
+    silence = propose(
+        owner="jane",
+        reason="planned",
+        starts_at=CLOCK,
+        ends_at=CLOCK + MINUTE,
+        keys=("entity:A",),
+        kinds=(),
+        now=CLOCK,
+        second_person=True,
+    )
+    with store.transaction() as tx:
+        record(tx, "silenced", silence, actor="jane", now=CLOCK)
+        approved = approve(silence, actor="bob", now=CLOCK)
+        record(tx, "silence-approved", approved, actor="bob", now=CLOCK)
+    committed(store, [minute(1, surge(1))], final=True)
+    follower.look(CLOCK)
+    assert outbox(store) == []
+    (routed,) = [one for one in store.events() if one["event"] == "routed"]
+    (held,) = routed["details"]["held"]
+    assert (held["silence"], held["owner"], held["approved_by"]) == (silence.id, "jane", "bob")
+    steps = store.rows(select(account_events.c.event, account_events.c.actor))
+    assert {(row["event"], row["actor"]) for row in steps} == {
+        ("silenced", "jane"),
+        ("silence-approved", "bob"),
+    }
+
+
+def test_the_command_asks_for_a_second_person_where_so_configured(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/store.db"
+    Store.open(database).close()
+    config = tmp_path / "foreshock.toml"
+    config.write_text("[decisions]\napprove_silences = true\n", encoding="utf-8")
+
+    def run(*words: str) -> str:
+        command = ["alerts", "silence", *words, "--database", database]
+        return " ".join(CliRunner().invoke(app, command).output.split())
+
+    tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M}"
+    what = ("--key", "entity:A", "--until", tomorrow, "--reason", "planned", "--as", "jane")
+    assert "of jane: waits for approval." in run("add", *what, "--config", str(config))
+    (row,) = json.loads(run("list", "--json"))
+    assert "of jane: holds." in run("approve", row["id"][:8], "--as", "bob")
+    assert "holds" in run("list")
+    assert "of jane: ended." in run("end", row["id"][:8], "--as", "bob")
