@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt infra/setup/venv.sh
 # The tests train a tiny model, so they need PyTorch; the report is looked at in a real browser,
 # the store is tried on a real PostgreSQL, and streaming on a real Kafka and Flink, which Maven fetches.
 $(VENV)/.installed-test: $(VENV)/.installed infra/setup/debian.sh
-	@infra/setup/debian.sh chromium postgresql default-jre-headless maven prometheus-alertmanager
+	@infra/setup/debian.sh chromium postgresql default-jre-headless maven prometheus prometheus-alertmanager
 	@$(BIN)/python -m infra.kafka.broker fetch
 	@$(BIN)/python -m infra.flink.cluster fetch
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,train]' --group dev
