@@ -80,17 +80,15 @@ class Courier:
         with ThreadPoolExecutor(max_workers=max(len(due), 1)) as threads:
             return [one for found in threads.map(self._drain, due) for one in found]
 
-    def run(self, stop: Event, wake: Event | None = None) -> None:
-        """Delivers until `stop` is set; `wake`, set by who wrote to the outbox, saves the wait.
+    def run(self, stop: Event) -> None:
+        """Delivers until `stop` is set.
 
         While the store is away it waits and goes on. Raises other StoreErrors.
         """
-        wake = wake or Event()
         busy: dict[str, Future[list[Attempt]]] = {}
         pause = POLL_SECONDS
         with ThreadPoolExecutor(max_workers=len(self.channels) + 1) as threads:
             while not stop.is_set():
-                wake.clear()
                 try:
                     for name in self._serving(busy):
                         busy[name] = threads.submit(self._drain, name, stop)
@@ -98,7 +96,7 @@ class Courier:
                 except StoreUnavailable as error:
                     pause = min(2 * pause, _LONGEST_PAUSE)
                     _log.warning("%s; deliveries wait %g s", error, pause)
-                wake.wait(pause)
+                stop.wait(pause)
 
     def _serving(self, busy: dict[str, "Future[list[Attempt]]"]) -> list[str]:
         """The channels that have something to do and are not at it."""
@@ -198,29 +196,27 @@ class Courier:
 
 
 @contextmanager
-def delivering(courier: Courier, stop: Event) -> Iterator[Event]:
-    """Runs the courier in a thread of its own for the length of the block, or until `stop`.
+def delivering(courier: Courier, stop: Event) -> Iterator[None]:
+    """Runs the courier in a thread of its own for the length of the block.
 
-    Gives an event: whoever has written to the outbox sets it. An error of the courier sets `stop`,
-    and is raised at the end of the block.
+    An error of the courier sets `stop`, for the block to end, and is raised after it.
     """
-    wake, done = Event(), Event()
+    done = Event()
     errors: list[Exception] = []
 
     def work() -> None:
         try:
-            courier.run(done, wake)
-        except Exception as error:  # raised again, at the end of the block
+            courier.run(done)
+        except Exception as error:  # raised again, after the block
             errors.append(error)
             stop.set()
 
     thread = Thread(target=work, name="deliveries")
     thread.start()
     try:
-        yield wake
+        yield
     finally:
         done.set()
-        wake.set()
         thread.join()
     if errors:
         raise errors[0]

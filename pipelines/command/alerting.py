@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Annotated
@@ -16,6 +17,8 @@ from alerting.ledger import LedgerRow
 from connectors.errors import StoreError
 from connectors.store import Store
 from connectors.store.sole import Sole
+from pipelines.alerting.channels import open_channels
+from pipelines.alerting.delivery import Courier, delivering
 from pipelines.alerting.following import Follower, tell_nobody
 from pipelines.alerting.process import LOCK, begin, end, work
 from pipelines.alerting.routing import Routing
@@ -38,13 +41,15 @@ def run(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Turn what a live job finds into alerts, as it comes; give it the live job's configuration.
+    """Turn what a live job finds into alerts, as it comes, and tell whom it concerns; give it the
+    live job's configuration.
 
     One such process works on a store. Stop it with Ctrl-C or SIGTERM at any time; the same command
     goes on from there.
     """
     configuration = load_configuration(config)
     routing = Routing(RulesFile(rules, configuration.channels)) if rules else None
+    channels = open_channels(configuration.channels, configuration.delivery, configuration.kafka)
     stop = stop_signal()
     with Store.existing(database) as store:
         sole = Sole(store, LOCK)
@@ -61,14 +66,18 @@ def run(
             )
             watching = _Lines() if json else _Shown()
             watching.begun(follower.configuration, store.url)
-            work(
-                follower,
-                sole,
-                pause=stop.wait,
-                watching=watching,
-                routing=routing,
-                once=once,
-            )
+            courier = Courier(store, channels, configuration.delivery)
+            with delivering(courier, stop) if channels else nullcontext():
+                work(
+                    follower,
+                    sole,
+                    pause=stop.wait,
+                    watching=watching,
+                    routing=routing,
+                    once=once,
+                )
+            if once and channels:
+                courier.deliver_due()
             end(store, run_id, datetime.now(UTC))
         finally:
             sole.release()

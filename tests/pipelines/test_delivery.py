@@ -270,9 +270,8 @@ def test_beside_another_work_it_sends_what_comes(store: Store) -> None:
         Clock(),
         heard=lambda _: all_told.set() if len(desk.told) == EVENTS else None,
     )
-    with delivering(courier, stop) as wake:
+    with delivering(courier, stop):
         filled(store, "desk")
-        wake.set()
         assert all_told.wait(30)
     assert not stop.is_set()
 

@@ -70,6 +70,15 @@ def test_what_is_due_is_delivered_once(foreshock: Any, tmp_path: Path, database:
     assert again[:2] == (0, "")
 
 
+def test_the_alert_process_delivers_too(foreshock: Any, tmp_path: Path, database: str) -> None:
+    with receiving() as receiver:
+        config = configured(tmp_path, receiver)
+        code, _, error = foreshock("run", "--once", "--config", config)
+    assert code == 0, error
+    with Store.open(database) as store:
+        assert set(receiver.accepted) == set(outbox(store))
+
+
 def test_a_failure_is_said_and_listed_and_tried_again(foreshock: Any, tmp_path: Path) -> None:
     with receiving(answer(422, b"\x1b[31mno")) as receiver:
         config = configured(tmp_path, receiver)

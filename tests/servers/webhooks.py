@@ -1,6 +1,7 @@
 """Receivers of webhooks: an honest one that keeps to idempotency keys, and ones that fail, hang and
 lie."""
 
+import json
 import socket
 import ssl
 import struct
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 Behaviour = Callable[["Handler"], None]
 """Answers one request whose body was read, or does not."""
@@ -26,6 +28,10 @@ class Request:
     @property
     def key(self) -> str:
         return self.headers.get("idempotency-key", "").strip('"')
+
+    @property
+    def notice(self) -> Any:
+        return json.loads(self.body)
 
 
 @dataclass
