@@ -11,23 +11,19 @@ from apache_beam.transforms.userstate import BagStateSpec
 
 from connectors.deduplication import HOUR, Deduplication
 from connectors.lateness import LateMessage
-from connectors.message import Message
 from pipelines.live.memory import MARK, Memory
 from pipelines.metrics.instruments import metrics
 from pipelines.records import Arrival, micros
 
+FRESH = "fresh"
 LATE = "late"
 
 _SHARDS = 64
 """Over how many keys the ids are spread: the most workers that can share the tagging."""
 
 
-def keyed(message: Message | LateMessage) -> tuple[int, Arrival]:
+def keyed(arrival: Arrival) -> tuple[int, Arrival]:
     """A message, late or not, under the shard of its id."""
-    if isinstance(message, LateMessage):
-        arrival = Arrival(message.message, message.frontier, message.reason)
-    else:
-        arrival = Arrival(message)
     return zlib.crc32(arrival.message.id.encode()) % _SHARDS, arrival
 
 

@@ -16,8 +16,8 @@ from connectors.message import Message
 from pipelines.configuration import ConfigurationError
 from pipelines.graph import RunContext
 from pipelines.live.careful import CarefulTagging
-from pipelines.live.deduplicating import LATE, DeduplicateArrivals, keyed
-from pipelines.live.source import DEAD_LETTERS, MESSAGES, PROGRESS, Reading, ReadTopic
+from pipelines.live.deduplicating import FRESH, LATE, DeduplicateArrivals, keyed
+from pipelines.live.source import ARRIVALS, DEAD_LETTERS, PROGRESS, Reading, ReadTopic
 from pipelines.live.storing import StoreDeadLetters, StoreLate, StoreProgress, StoreTagged
 from pipelines.live.watch import WatchLive
 from pipelines.outgoing import Publisher
@@ -54,17 +54,16 @@ def build(pipeline: beam.Pipeline, job: LiveJob) -> None:
     publisher = Publisher(settings.kafka if job.publish else None)
     read = pipeline | "Topic" >> ReadTopic(job.reading, job.start, job.end)
     _ = read[PROGRESS] | "Progress" >> beam.ParDo(StoreProgress(job.database, job.run_id))
-    arrivals = (
-        (read[MESSAGES], read["late"])
-        | "Arrivals" >> beam.Flatten()
+    first = (
+        read[ARRIVALS]
         | "By id" >> beam.Map(keyed).with_output_types(tuple[int, Arrival])
         | "Deduplicate"
         >> beam.ParDo(DeduplicateArrivals(job.run_id, settings.deduplicate.horizon_hours))
         .with_output_types(Message, **{LATE: LateMessage})
-        .with_outputs(LATE, main=MESSAGES)
+        .with_outputs(LATE, main=FRESH)
     )
-    tagged, failed = _tagged(job, "", arrivals[MESSAGES], publisher)
-    late = arrivals[LATE] | "List late" >> beam.ParDo(
+    tagged, failed = _tagged(job, "", first[FRESH], publisher)
+    late = first[LATE] | "List late" >> beam.ParDo(
         StoreLate(job.database, job.run_id)
     ).with_output_types(Message)
     _, failed_late = _tagged(job, " late", late, publisher)

@@ -4,14 +4,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from sqlalchemy import ColumnElement, Table, func, select
 
 from connectors.kafka.places import Place
+from connectors.kafka.progress import decode_progress
 from connectors.kafka.topics import describe_topic
 from connectors.store import Store
+from connectors.store.schema import (
+    alerts,
+    dead_letters,
+    late_messages,
+    messages,
+    run_state,
+    runs,
+    spikes,
+)
 from pipelines.configuration import Configuration
 from pipelines.graph import RunContext
 from pipelines.live.graph import LiveJob
 from pipelines.live.source import Reading
+from pipelines.live.storing import SOURCE
 from pipelines.manifest import digest, manifest
 
 
@@ -62,3 +74,53 @@ def _row(run_id: str, described: dict[str, Any]) -> dict[str, Any]:
         "counters": {},
         "error": None,
     }
+
+
+class LiveResult(msgspec.Struct, frozen=True):
+    """The reconciliation of a job: read = stored + duplicates + dead_letters.
+
+    `late` are among those stored. `finished`: the input has ended, and all windows are closed.
+    """
+
+    run: str
+    configuration: str
+    read: int
+    stored: int
+    duplicates: int
+    dead_letters: int
+    late: int
+    spikes: int
+    alerts: int
+    finished: bool
+
+
+def reconciled(job: LiveJob) -> LiveResult:
+    """What the store holds of the job now; raises StoreError."""
+    topic, run_id = job.reading.topic, job.run_id
+    with Store.open(job.database) as store, store.snapshot() as connection:
+
+        def count(table: Table, *where: ColumnElement[bool]) -> int:
+            query = select(func.count()).select_from(table).where(*where)
+            return connection.execute(query).scalar_one()
+
+        source = connection.execute(
+            select(run_state.c.payload).where(
+                run_state.c.run_id == run_id, run_state.c.component == SOURCE
+            )
+        ).scalar_one_or_none()
+        state = connection.execute(select(runs.c.state).where(runs.c.id == run_id)).scalar_one()
+        read = 0 if source is None else decode_progress(source).read
+        stored = count(messages, messages.c.topic == topic)
+        put_aside = count(dead_letters, dead_letters.c.topic == topic)
+        return LiveResult(
+            run=run_id,
+            configuration=job.context.configuration_hash,
+            read=read,
+            stored=stored,
+            duplicates=read - stored - put_aside,
+            dead_letters=put_aside,
+            late=count(late_messages, late_messages.c.run_id == run_id),
+            spikes=count(spikes, spikes.c.run_id == run_id, spikes.c.final),
+            alerts=count(alerts, alerts.c.final),
+            finished=state == "finished",
+        )

@@ -30,14 +30,13 @@ from connectors.kafka.places import Place, locate
 from connectors.kafka.progress import Progress, Stand, decode_progress, encode_progress
 from connectors.kafka.records import RecordParser
 from connectors.kafka.settings import KafkaSettings
-from connectors.lateness import Item, LateMessage, LatenessSettings
+from connectors.lateness import Item, LatenessSettings
 from connectors.message import Message
 from pipelines.metrics.instruments import metrics
-from pipelines.records import micros
+from pipelines.records import Arrival, micros
 from pipelines.sources import Parsing
 
-MESSAGES = "messages"
-LATE = "late"
+ARRIVALS = "arrivals"
 DEAD_LETTERS = "dead_letters"
 PROGRESS = "progress"
 
@@ -66,9 +65,10 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class ReadTopic(beam.PTransform[Any, Any]):
-    """A topic -> `Message` under "messages", `LateMessage` under "late", `DeadLetter` under
-    "dead_letters", and now and then `Progress` under "progress", behind what came before it; the
-    timestamp of a message is its event time.
+    """A topic -> `Arrival` under "arrivals", `DeadLetter` under "dead_letters", and now and then
+    `Progress` under "progress", behind what came before it; the timestamp of a message is its event
+    time. Late or not, messages travel together: between two collections there is no order, and of
+    two copies the first must win.
 
     The places are found when the graph is built, where a missing topic raises BrokerError. Without
     an `end` it goes on for ever, or until `pace.until_idle`, and finds new partitions; those that a
@@ -93,10 +93,8 @@ class ReadTopic(beam.PTransform[Any, Any]):
             | "Once" >> beam.Impulse()
             | "Read"
             >> beam.ParDo(read)
-            .with_output_types(
-                Message, **{LATE: LateMessage, DEAD_LETTERS: DeadLetter, PROGRESS: Progress}
-            )
-            .with_outputs(LATE, DEAD_LETTERS, PROGRESS, main=MESSAGES)
+            .with_output_types(Arrival, **{DEAD_LETTERS: DeadLetter, PROGRESS: Progress})
+            .with_outputs(DEAD_LETTERS, PROGRESS, main=ARRIVALS)
         )
 
 
@@ -301,12 +299,14 @@ def _micros_of(event_time: datetime | None) -> int:
 
 
 def _emitted(item: Item) -> Any:
-    if isinstance(item, Message):
-        return create(item, micros(item.published_at), _WINDOWS)
-    if isinstance(item, LateMessage):
-        late = create(item, micros(item.message.published_at), _WINDOWS)
-        return TaggedOutput(LATE, late)
-    return TaggedOutput(DEAD_LETTERS, create(item, MIN_TIMESTAMP.micros, _WINDOWS))
+    if isinstance(item, DeadLetter):
+        return TaggedOutput(DEAD_LETTERS, create(item, MIN_TIMESTAMP.micros, _WINDOWS))
+    arrival = (
+        Arrival(item)
+        if isinstance(item, Message)
+        else Arrival(item.message, item.frontier, item.reason)
+    )
+    return create(arrival, micros(arrival.message.published_at), _WINDOWS)
 
 
 registry.register_coder(Progress, ProgressCoder)

@@ -5,12 +5,16 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import NamedTuple
 
 from connectors.kafka.client import open_producer
 from connectors.kafka.settings import KafkaSettings
+from connectors.lateness import LatenessSettings
 from connectors.message import Message
 from connectors.wire import encode_message
+from pipelines.sample import SAMPLE
+from pipelines.sources import File, Parsing
 
 PARTITIONS = 4
 """The last one stays empty; the last but one is silent in the middle third."""
@@ -27,6 +31,13 @@ class Sent(NamedTuple):
     partition: int
     key: bytes
     value: bytes
+
+
+def first_of_the_sample(count: int) -> list[Message]:
+    """The first messages of the sample by event time."""
+    stream = File(SAMPLE).stream(Parsing(), None, LatenessSettings())
+    messages = [one for one in islice(stream, count) if isinstance(one, Message)]
+    return sorted(messages, key=lambda one: (one.published_at, one.id))
 
 
 def disturbed(messages: Sequence[Message], seed: int) -> list[Sent]:

@@ -26,20 +26,19 @@ from connectors.kafka.intake import IntakeSettings
 from connectors.kafka.places import Offsets
 from connectors.kafka.progress import Progress, Stand
 from connectors.kafka.settings import KafkaSettings
-from connectors.lateness import LateMessage, LatenessSettings
-from connectors.message import Message
+from connectors.lateness import LatenessSettings
 from pipelines.coders import StructCoder
 from pipelines.live import source
 from pipelines.live.source import (
+    ARRIVALS,
     DEAD_LETTERS,
-    LATE,
-    MESSAGES,
     ProgressTracker,
     Reading,
     ReadRange,
     ReadTopic,
     RisingWatermark,
 )
+from pipelines.records import Arrival
 from tests.servers.kafka import write
 
 START = datetime(2014, 1, 30, tzinfo=UTC)
@@ -58,9 +57,9 @@ def test_messages_late_ones_and_dead_letters_come_out_apart_with_their_event_tim
     write(kafka_settings, topic, [value("b0", 500), b"{broken", value("b1", 100)], partition=2)
     pace = IntakeSettings(until_idle=0.5)
     gathered = gather(ReadTopic(Reading(kafka_settings, topic, LATENESS, pace=pace)))
-    assert len({message.id for message, _ in gathered[MESSAGES]}) == len(gathered[MESSAGES]) == 3001
-    assert all(at == message.published_at.timestamp() for message, at in gathered[MESSAGES])
-    ((late, _),) = gathered[LATE]
+    assert len({one.message.id for one, _ in gathered[ARRIVALS]}) == len(gathered[ARRIVALS]) == 3002
+    assert all(at == one.message.published_at.timestamp() for one, at in gathered[ARRIVALS])
+    (late,) = [one for one, _ in gathered[ARRIVALS] if one.frontier]
     assert (late.message.id, late.reason) == (f"{topic}:b1", "late")
     assert late.frontier == START + timedelta(seconds=500 - 70)
     ((letter, _),) = gathered[DEAD_LETTERS]
@@ -85,7 +84,7 @@ def test_killed_after_any_call_it_goes_on_exactly(
         given, rest, state = called(step, rest, state)
         emitted = [one for one in given if not isinstance(one, TaggedOutput)]
         assert state >= before
-        found += [one.value.id for one in emitted]
+        found += [one.value.message.id for one in emitted]
         if emitted:  # another worker has it now
             kills += 1
             step.teardown()
@@ -111,7 +110,7 @@ def test_a_split_by_the_runner_gives_the_rest_away_behind_what_was_claimed(
     done, rest = tracker.try_split(0)
     assert done.finished
     emitted = [first, *(one for one in emitting if not isinstance(one, TaggedOutput))]
-    assert [one.value.offset for one in emitted] == list(range(rest.partitions[0].offset))
+    assert [one.value.message.offset for one in emitted] == list(range(rest.partitions[0].offset))
     assert tracker.check_done()
     assert tracker.try_split(0) is None
     begun = source.ReadRange(Reading(kafka_settings, topic, LATENESS), rest)
@@ -138,7 +137,7 @@ def test_between_two_places_it_is_a_bounded_source_and_opens_one_consumer(
         Reading(kafka_settings, topic, LATENESS), Offsets({0: 10, 1: 0}), Offsets({0: 1210, 1: 0})
     )
     gathered = gather(read)
-    assert [one.offset for one, _ in gathered[MESSAGES]] == list(range(10, 1210))
+    assert [one.message.offset for one, _ in gathered[ARRIVALS]] == list(range(10, 1210))
     assert len(opened) == 1
 
 
@@ -152,11 +151,11 @@ def test_types_of_all_outputs_are_known_so_that_none_is_pickled(
 ) -> None:
     reading = Reading(kafka_settings, topic, LATENESS)
     found = beam.Pipeline(options=PipelineOptions([])) | ReadTopic(reading)
-    kinds = {MESSAGES: Message, LATE: LateMessage, DEAD_LETTERS: DeadLetter}
+    kinds = {ARRIVALS: Arrival, DEAD_LETTERS: DeadLetter}
     for name, kind in kinds.items():
         assert found[name].element_type is kind
         assert isinstance(registry.get_coder(kind), StructCoder)
-    assert not found[MESSAGES].is_bounded
+    assert not found[ARRIVALS].is_bounded
 
 
 def authors() -> bytes:
@@ -171,7 +170,7 @@ def test_the_key_of_the_authors_does_not_travel_in_the_graph(
     row = {"id": "1", "created_at": 1_400_000_000, "text": "news", "author": "ann"}
     write(kafka_settings, topic, [json.dumps(row).encode()], partition=0)
     gathered = gather(ReadTopic(reading, end="latest"))
-    assert gathered[MESSAGES][0][0].author_hash
+    assert gathered[ARRIVALS][0][0].message.author_hash
 
 
 def started(reading: Reading) -> ReadRange:
@@ -196,7 +195,7 @@ def called(
 
 def gather(read: ReadTopic) -> dict[str, list[Any]]:
     """Output -> its elements with their timestamps."""
-    _collected.append({MESSAGES: [], LATE: [], DEAD_LETTERS: []})
+    _collected.append({ARRIVALS: [], DEAD_LETTERS: []})
     with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
         found = pipeline | "Source" >> read
         for name in _collected[-1]:
