@@ -123,11 +123,11 @@ def back_off(delivery_id: str, attempts: int, settings: DeliverySettings) -> tim
     return timedelta(seconds=share * min(doubled, settings.longest_seconds))
 
 
-def entry(delivery: Delivery, error: NotDelivered | None, now: datetime) -> Entry | None:
-    """What the ledger says of an end: who was told what, or was not, and why. None before it."""
-    if delivery.state == PENDING:
-        return None
-    event = "delivered" if delivery.state == DELIVERED else "undelivered"
+def entry(
+    delivery: Delivery, event: str, now: datetime, error: NotDelivered | None = None
+) -> Entry:
+    """What the ledger says: who was told what (`delivered`), or was not, and why (`undelivered`),
+    or that somebody wants it tried again (`requeued`)."""
     return Entry(
         event_id=identity("delivery", delivery.id, event, now.isoformat()),
         alert_id=delivery.alert_id,

@@ -170,8 +170,7 @@ class Courier:
             else failed(delivery, error, self.settings, now)
         )
         with self.store.transaction() as tx:
-            said = entry(row, error, now)
-            if said is not None:
+            if row.state != PENDING:
                 tx.ledger_end()  # its lock comes before that of any row
             mine = and_(
                 deliveries.c.id == delivery.id,
@@ -181,8 +180,9 @@ class Courier:
             if _first(tx, select(deliveries).where(mine).with_for_update()) is None:
                 return None
             _write(tx, row)
-            if said is not None:
-                record_event(tx, said, actor=MACHINE, now=now)
+            if row.state != PENDING:
+                event = "delivered" if error is None else "undelivered"
+                record_event(tx, entry(row, event, now, error), actor=MACHINE, now=now)
         metrics().delivery(row.channel, _OUTCOMES[row.state])
         return Attempt(
             delivery_id=row.id,
@@ -222,24 +222,18 @@ def delivering(courier: Courier, stop: Event) -> Iterator[None]:
         raise errors[0]
 
 
-def revive(tx: Transaction, delivery_id: str, now: datetime) -> bool:
-    """Has a dead delivery tried again from `now` on; False where it is not dead."""
+def revive(tx: Transaction, delivery_id: str, *, actor: str, now: datetime) -> bool:
+    """Has a dead delivery tried again from `now` on, because `actor` says so; False where it is
+    not dead."""
+    tx.ledger_end()
     dead = and_(deliveries.c.id == delivery_id, deliveries.c.state == DEAD)
     found = _first(tx, select(deliveries).where(dead).with_for_update())
-    if found is not None:
-        _write(tx, revived(found, now))
-    return found is not None
-
-
-def counts(store: Store) -> dict[str, dict[str, int]]:
-    """Channel -> state -> number of deliveries."""
-    columns = (deliveries.c.channel, deliveries.c.state)
-    query = select(*columns, func.count().label("rows")).group_by(*columns)
-    found: dict[str, dict[str, int]] = {}
-    for row in store.rows(query):
-        states = found.setdefault(row["channel"], dict.fromkeys((PENDING, DELIVERED, DEAD), 0))
-        states[row["state"]] = row["rows"]
-    return found
+    if found is None:
+        return False
+    row = revived(found, now)
+    _write(tx, row)
+    record_event(tx, entry(row, "requeued", now), actor=actor, now=now)
+    return True
 
 
 def _due(now: datetime) -> ColumnElement[bool]:

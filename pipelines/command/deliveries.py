@@ -18,6 +18,7 @@ from pipelines.alerting.channels import open_channels
 from pipelines.alerting.delivery import Attempt, Courier, revive
 from pipelines.command.alerting import stop_signal
 from pipelines.command.console import err, inert, out, print_json
+from pipelines.command.decisions import As, user
 from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json, Limit
 from pipelines.configuration import load_configuration
 
@@ -57,13 +58,14 @@ def list_deliveries(
         list[str] | None,
         typer.Option("--retry", help="Try this dead one again (id or its beginning); repeatable."),
     ] = None,
+    actor: As = None,
     limit: Limit = 100,
     json: Json = False,
 ) -> None:
     """List who was told what, newest first, or have dead ones tried again."""
     with Store.existing(database) as store:
         for beginning in retry or ():
-            _retry(store, beginning)
+            _retry(store, beginning, user(actor))
         if retry:
             return
         columns = [column for column in deliveries.c if column.name != "payload"]
@@ -77,10 +79,10 @@ def list_deliveries(
         _show(rows)
 
 
-def _retry(store: Store, beginning: str) -> None:
+def _retry(store: Store, beginning: str, actor: str) -> None:
     found = store.find(deliveries, beginning, "foreshock alerts deliveries --dead")
     with store.transaction() as tx:
-        if not revive(tx, found["id"], datetime.now(UTC)):
+        if not revive(tx, found["id"], actor=actor, now=datetime.now(UTC)):
             raise StoreError(
                 f"the delivery {found['id'][:12]} is {found['state']}, not dead: there is nothing "
                 "to try again"

@@ -97,12 +97,10 @@ def test_a_dead_one_is_revived_under_its_id() -> None:
     assert found == row(recorded_at=found.recorded_at)
 
 
-def test_only_an_end_is_for_the_ledger_and_without_the_servers_words() -> None:
-    waiting = life.failed(row(attempts=1), Retry("down"), SETTINGS, NOW)
-    assert life.entry(waiting, Retry("down"), NOW) is None
+def test_the_ledger_hears_of_an_end_without_the_servers_words() -> None:
     error = Refused("answered 400", "what the server repeats of the text")
-    entry = life.entry(life.failed(row(attempts=1), error, SETTINGS, NOW), error, NOW)
-    assert entry is not None
+    dead = life.failed(row(attempts=1), error, SETTINGS, NOW)
+    entry = life.entry(dead, "undelivered", NOW, error)
     assert (entry.event, entry.alert_id, entry.occurred_at) == ("undelivered", "a", NOW)
     assert entry.details == {
         "notification": "d",

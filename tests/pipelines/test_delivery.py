@@ -247,17 +247,22 @@ def test_a_dead_one_is_tried_again_on_request_under_the_same_key(store: Store) -
     courier.deliver_due()
     clock.pass_(60)
     with store.transaction() as tx:
-        assert revive(tx, poisoned.id, clock.now)
-        assert not revive(tx, asked[0].id, clock.now)
+        assert revive(tx, poisoned.id, actor="jane", now=clock.now)
+        assert not revive(tx, asked[0].id, actor="jane", now=clock.now)
     courier.deliver_due()  # dies again: two rows in the ledger
     clock.pass_(60)
     with store.transaction() as tx:
-        revive(tx, poisoned.id, clock.now)
+        revive(tx, poisoned.id, actor="jane", now=clock.now)
     desk.fails = lambda _: None
     courier.deliver_due()
     assert desk.told[-1].id == poisoned.id
-    said = [r["event"] for r in store.events() if "notification" in r["details"]]
-    assert Counter(said) == {"delivered": EVENTS, "undelivered": 2}
+    said = [(r["event"], r["actor"]) for r in store.events() if "notification" in r["details"]]
+    assert Counter(said) == {
+        ("delivered", "foreshock"): EVENTS,
+        ("undelivered", "foreshock"): 2,
+        ("requeued", "jane"): 2,
+    }
+    assert prove(store).holds
 
 
 def test_beside_another_work_it_sends_what_comes(store: Store) -> None:
