@@ -17,6 +17,7 @@ from alerting.lifecycle import Lifecycle, LifecycleSettings, LifecycleState
 from alerting.spike import Spike
 from connectors.errors import StoreError
 from connectors.store import Store, Transaction
+from pipelines.alerting.incidents import group
 from pipelines.alerting.minutes import MINUTE, Minute, read
 from pipelines.recording import Enrich, Withdrawal, record_changes, record_withdrawals
 from pipelines.state import StateError
@@ -167,6 +168,7 @@ class Follower:
             change = changes[name]
             after.pending[name] = Pending(change.alert_id, change.event, change.occurred_at)
         filed += new
+        group(tx, filed, now)
         self.tell(tx, filed, now)
         life = self._life.encode(after.life)
         stored = _Stored(after.revision, after.frontier, life, after.pending)

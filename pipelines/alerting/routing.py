@@ -16,6 +16,7 @@ from alerting.routing import VERSION, Filed, Known, Outcome, RoutingState, decod
 from connectors.store import Store, Transaction
 from connectors.store.schema import alerts
 from pipelines.alerting.following import STATE
+from pipelines.alerting.incidents import incidents_of
 from pipelines.alerting.ruling import RulesFile
 from pipelines.alerting.silencing import holding
 from pipelines.recording import record_event
@@ -42,8 +43,10 @@ class Routing:
             return
         state = _load(tx)
         quiet = holding(tx, now)
+        incidents = incidents_of(tx, [row.alert_id for row in news])
         for row in news:
-            outcome = self.file.router.route(state, _filed(row), quiet, now)
+            filed = _filed(row, incidents.get(row.alert_id))
+            outcome = self.file.router.route(state, filed, quiet, now)
             _write(tx, outcome, now)
         _save(tx, state)
         self._due = min((at for at in (self._due, state.due()) if at is not None), default=None)
@@ -69,12 +72,13 @@ def alert_of(row: Mapping[str, Any]) -> Alert:
     return Alert(**{**{name: row[name] for name in names}, "evidence": evidence})
 
 
-def _filed(row: LedgerRow) -> Filed:
+def _filed(row: LedgerRow, incident: str | None) -> Filed:
     return Filed(
         event_id=row.id,
         event=row.event,
         occurred_at=row.occurred_at,
         alert=msgspec.convert(row.details["alert"], Alert),
+        incident=incident,
         closed="kept" in row.details,
     )
 

@@ -8,12 +8,22 @@ from rich.text import Text
 
 from connectors.store import Store
 from connectors.store.schema import alerts
-from pipelines.command import alerting, audit, decisions, deliveries, export, routing, silences
+from pipelines.command import (
+    alerting,
+    audit,
+    decisions,
+    deliveries,
+    export,
+    incidents,
+    routing,
+    silences,
+)
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import DEFAULT_DATABASE, Database, Json, Limit
 from pipelines.naming import display_name, headline
 
 app = typer.Typer(help="List, show, decide on, prove and export alerts.", no_args_is_help=True)
+app.command("incidents")(incidents.list_incidents)
 app.add_typer(silences.app, name="silence")
 app.command("run")(alerting.run)
 app.command("test-route")(routing.try_route)

@@ -18,7 +18,7 @@ from alerting.notification import Notification
 from alerting.rules import parse
 from alerting.silence import approve, propose
 from connectors.store import Store, Transaction
-from connectors.store.schema import account_events, deliveries, rule_versions
+from connectors.store.schema import account_events, deliveries, incident_members, rule_versions
 from pipelines.alerting.following import Follower
 from pipelines.alerting.routing import Routing
 from pipelines.alerting.ruling import RulesFile, read_rules
@@ -228,3 +228,31 @@ def test_the_command_asks_for_a_second_person_where_so_configured(tmp_path: Path
     assert "of jane: holds." in run("approve", row["id"][:8], "--as", "bob")
     assert "holds" in run("list")
     assert "of jane: ended." in run("end", row["id"][:8], "--as", "bob")
+
+
+def test_alerts_on_the_same_stories_are_one_incident_and_told_as_one(
+    store: Store, path: Path
+) -> None:
+    path.write_text(
+        RULES.replace('to = ["jane"]', 'to = ["jane"]\nwait_seconds = 30').replace(
+            'entities = ["A"]', 'entities = ["A", "B"]'
+        ),
+        encoding="utf-8",
+    )
+    follower, routing = following(store, path)
+    other = surge(2, key="entity:C", message_ids=("m2",))
+    committed(store, [minute(1, surge(1)), minute(2, surge(2, key="entity:B"), other)], final=True)
+    follower.look(CLOCK)
+    members = store.rows(select(incident_members))
+    incident = {row["alert_id"]: row["incident_id"] for row in members}
+    by_key = {row["key"]: incident[row["id"]] for row in store.alerts()}
+    assert by_key["entity:A"] == by_key["entity:B"] != by_key["entity:C"]
+    assert [row["event"] for row in store.events()].count("grouped") == 1
+    url = store.engine.url.render_as_string(hide_password=False)
+    listed = CliRunner().invoke(app, ["alerts", "incidents", "--database", url, "--json"])
+    assert [len(one["alerts"]) for one in json.loads(listed.output)] == [2]
+    routing.tick(store, CLOCK + MINUTE)
+    (row,) = outbox(store)
+    assert row["payload"]["incident"] == by_key["entity:A"]
+    assert len(row["payload"]["held"]) == 2
+    assert prove(store).holds
