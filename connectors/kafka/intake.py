@@ -77,6 +77,7 @@ class Intake:
         self._read = progress.read
         self._bounded = progress.bounded
         self._moved = self._looked = now
+        self._certain = True
         self._reader = TopicReader(
             settings,
             topic,
@@ -115,7 +116,7 @@ class Intake:
                 items.append(item)
         self._read += len(records)
         if records:
-            self._moved = now
+            self._moved, self._certain = now, True
         self._rest(now)
         self._rise()
         self._look(now)
@@ -135,7 +136,7 @@ class Intake:
             if number in whole:
                 self._partitions[number].role = "idle"
             else:
-                self._partitions[number].brought = now  # asked again after as long
+                self._partitions[number].brought = self._clock()  # asked again after as long
 
     def _rise(self) -> None:
         """The watermark is where the slowest active partition is, and never falls."""
@@ -174,8 +175,11 @@ class Intake:
         """Whether all were silent for as long as to end it."""
         if self._pace.until_idle is None or now - self._moved < self._pace.until_idle:
             return False
-        self._moved = now
-        return set(self._open()) == self._read_whole(self._open())
+        whole = set(self._open()) == self._read_whole(self._open())
+        over = whole and self._certain
+        self._certain = whole  # after a doubt, the silence must last once more
+        self._moved = self._clock()
+        return over
 
     def _read_whole(self, numbers: Collection[int]) -> set[int]:
         """Those that the broker has nothing more of. While it is away there are none: a silence
