@@ -12,7 +12,7 @@ from grafana_client import GrafanaApi
 from grafana_client.client import GrafanaBadInputError, GrafanaException
 
 from alerting.channels.channel import Refused, Retry
-from alerting.channels.http import unreachable
+from alerting.channels.http import checked_authority, unreachable
 from alerting.channels.notice import Notice
 from alerting.channels.secrets import needed
 from alerting.channels.settings import GrafanaSettings
@@ -26,6 +26,7 @@ class Grafana:
     """One organisation of one Grafana."""
 
     def __init__(self, settings: GrafanaSettings, token: str) -> None:
+        checked_authority(settings.ca_file)
         self._settings = settings
         parts = urlsplit(settings.url)
         self._host = parts.netloc

@@ -16,6 +16,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
 from alerting.channels.channel import Refused, Retry
+from alerting.errors import ConfigurationError
 from alerting.inert import one_line
 
 _EXCERPT = 2_000  # bytes that are read of a refusal
@@ -25,6 +26,12 @@ _ASK_TO_WAIT = frozenset({429, 503})
 _REFUSALS = frozenset({400, 413, 415, 422})
 """Where the other side has read the notice and will not have it. Other errors, a wrong password or
 address among them, can be mended on one of the two sides while we try again."""
+
+
+def checked_authority(ca_file: Path | None) -> None:
+    """Raises `ConfigurationError` where there is no such file."""
+    if ca_file is not None and not ca_file.is_file():
+        raise ConfigurationError(f"ca_file {ca_file} is not a file: name one in PEM")
 
 
 class _NoNetrc(AuthBase):
@@ -43,6 +50,9 @@ class Endpoint:
     timeout_seconds: float
     ca_file: Path | None = None
     auth: AuthBase | None = None
+
+    def __post_init__(self) -> None:
+        checked_authority(self.ca_file)
 
     @property
     def host(self) -> str:
@@ -81,7 +91,9 @@ class Endpoint:
 def unreachable(error: Exception, host: str, timeout_seconds: float) -> Retry:
     """What a failed connection means; the error's own text may hold the address: it is not told."""
     if isinstance(error, requests.exceptions.SSLError):
-        return Retry(f"the certificate of {host} cannot be trusted: check ca_file, and its name")
+        return Retry(
+            f"TLS with {host} cannot be set up: check its certificate, ca_file and the port"
+        )
     if isinstance(error, requests.exceptions.Timeout):
         return Retry(f"{host} did not answer within {timeout_seconds:g} s")
     if isinstance(error, requests.exceptions.ProxyError):

@@ -21,6 +21,9 @@ from alerting.inert import one_line
 
 _SAID = 200
 _FOR_GOOD = frozenset({550, 551, 552, 553, 554, 555})
+_POLICY = "5.7."
+"""Enhanced status of what is refused to us, not to this e-mail: no log-in, no relaying, blocked."""
+
 _FOLDED = SMTP.clone(max_line_length=78)
 
 
@@ -67,8 +70,8 @@ class Mail:
             ) from None
         except ssl.SSLError:
             raise Retry(
-                f"the certificate of {self._settings.host} cannot be trusted: check ca_file, and "
-                "its name"
+                f"TLS with {self._settings.host} cannot be set up: check its certificate, ca_file "
+                "and the port"
             ) from None
         except (smtplib.SMTPException, OSError) as error:
             raise Retry(
@@ -103,7 +106,7 @@ def compose(notice: Notice, settings: MailSettings) -> EmailMessage:
     """The e-mail: the same Message-ID and date whenever it is made. Raises `Refused` for a
     recipient that is no address."""
     if not is_address(notice.recipient):
-        raise Refused("the recipient is not an e-mail address: name addresses in the route")
+        raise Refused("the recipient is not an e-mail address: give one in the rules")
     domain = settings.address.rpartition("@")[2]
     name = parseaddr(settings.sender)[0]
     message = EmailMessage(policy=_FOLDED)
@@ -121,7 +124,7 @@ def compose(notice: Notice, settings: MailSettings) -> EmailMessage:
 
 
 def _refusal(code: int, said: bytes | str, reason: str) -> NotDelivered:
-    if code in _FOR_GOOD:
+    if code in _FOR_GOOD and not _words(said).startswith(_POLICY):
         return Refused(f"{reason} ({code})", _words(said))
     return Retry(f"{reason} for now ({code})", _words(said))
 

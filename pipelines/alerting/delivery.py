@@ -7,7 +7,7 @@ notices only. Within a channel, what one recipient hears of one alert keeps the 
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -117,7 +117,7 @@ class Courier:
         for name in self.channels.keys() | pending.keys():
             metrics().pending_deliveries(name, pending[name]["rows"] if name in pending else 0)
         now = self.clock()
-        return sorted(name for name, row in pending.items() if row["first"] <= now)
+        return sorted(name for name, row in pending.items() if row["first"] and row["first"] <= now)
 
     def _drain(self, channel: str, stop: Event | None = None) -> list[Attempt]:
         """Tries what is due on one channel, one after the other, none of it twice."""
@@ -273,6 +273,6 @@ def _write(tx: Transaction, row: Delivery) -> None:
 
 def _fault(delivery: Delivery, error: Exception) -> Retry:
     """An error that nobody foresaw. Its text may hold a secret, and is not told."""
-    places: Iterable[str] = traceback.format_tb(error.__traceback__)
-    _log.error("%s at %s:\n%s", type(error).__name__, delivery.channel, "".join(places))
+    places = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s at %s:\n%s", type(error).__name__, delivery.channel, places)
     return Retry(f"the channel failed by a fault of its own: {type(error).__name__}")

@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 from sqlalchemy import func, select
 
+from alerting.errors import AlertingError
 from connectors.errors import ConnectorError
 from connectors.store import Store
 from connectors.store.schema import tags
@@ -20,6 +21,7 @@ from models.drift import compare, observed_counts, reference
 from models.entities import Recogniser
 from models.errors import ModelError
 from models.tags import HEADS, Tags
+from pipelines.alerting.channels import open_channels
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.options import Config, Json, Model
 from pipelines.configuration import ConfigurationError, load_configuration
@@ -65,10 +67,15 @@ def command(
         load_configuration(config)
         return str(config) if config else "defaults and environment"
 
+    def channels() -> str:
+        found = load_configuration(config)
+        return ", ".join(open_channels(found.channels, found.delivery, found.kafka)) or "none"
+
     checks: dict[str, Check] = {
         "python": lambda: f"{platform.python_version()} on {platform.machine()}",
         "beam": lambda: f"apache-beam {version('apache-beam')}",
         "configuration": configuration,
+        "channels": channels,
         "device": device,
         "model": artifact,
         "companies": lambda: f"{len(Recogniser.default().table.companies):,} companies",
@@ -103,5 +110,11 @@ def _results(checks: dict[str, Check]) -> Iterator[tuple[str, bool, str]]:
     for name, check in checks.items():
         try:
             yield name, True, check()
-        except (ModelError, ConnectorError, ConfigurationError, OSError) as error:
+        except (
+            AlertingError,
+            ModelError,
+            ConnectorError,
+            ConfigurationError,
+            OSError,
+        ) as error:
             yield name, False, str(error)

@@ -93,6 +93,7 @@ def test_a_wrong_password_is_tried_again_and_not_told(
         ({"recipient": "450 grey-listed"}, Retry),
         ({"data": "554 spam"}, Refused),
         ({"data": "451 later"}, Retry),
+        ({"recipient": "550 5.7.1 relaying denied"}, Retry),
         ({"silent": True}, Retry),
     ],
 )
