@@ -51,7 +51,7 @@ class LiveJob(msgspec.Struct, frozen=True, kw_only=True):
 def build(pipeline: beam.Pipeline, job: LiveJob) -> None:
     """Adds the graph of `job` to `pipeline`."""
     settings = job.context.configuration
-    publisher = Publisher(settings.kafka if job.publish else None)
+    publisher = Publisher(job.reading.settings if job.publish else None)
     read = pipeline | "Topic" >> ReadTopic(job.reading, job.start, job.end)
     _ = read[PROGRESS] | "Progress" >> beam.ParDo(StoreProgress(job.database, job.run_id))
     first = (
