@@ -32,6 +32,7 @@ from models.novelty import NoveltySettings
 from models.tagger import Tagger, load_tagger
 from models.tags import ModelIdentity
 from pipelines.console.settings import ConsoleSettings
+from pipelines.live.settings import LiveSettings
 from pipelines.manifest import digest
 from pipelines.metrics.settings import MetricsSettings
 
@@ -91,7 +92,8 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sections of the file. `surge` is the detector, `alerts` the life of an alert,
     `decisions` what people may decide on it, `kafka` how the brokers are reached, `lateness` which
     messages of a topic come too late, `metrics` the page for Prometheus, `console` the web
-    pages, `delivery` how often alerts are sent, `channels` where to, each by its name."""
+    pages, `delivery` how often alerts are sent, `channels` where to, each by its name, `live` where
+    the live job runs."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
@@ -106,6 +108,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channels: dict[str, ChannelSettings] = {}
     console: ConsoleSettings = ConsoleSettings()
     metrics: MetricsSettings = MetricsSettings()
+    live: LiveSettings = LiveSettings()
 
     def __post_init__(self) -> None:
         for name in self.channels:
@@ -122,6 +125,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "delivery",
             "channels",
             "metrics",
+            "live",
             "console",
         ):
             del sections[name]
@@ -150,6 +154,7 @@ class _Gathered(BaseSettings):
     channels: dict[str, Any] = {}
     console: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
+    live: dict[str, Any] = {}
 
 
 def _path(_kind: type[Path], value: str) -> Path:

@@ -12,9 +12,10 @@ import pytest
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.topics import create_topic
 from connectors.store import Store
+from infra.flink import cluster as flink_processes
 from infra.kafka.broker import Broker, missing
 from pipelines.sample import SAMPLE
-from tests.servers import kafka, postgresql
+from tests.servers import flink, kafka, postgresql
 
 MESSAGES = 1200
 TWICE = 40
@@ -94,6 +95,15 @@ def topic(kafka_settings: KafkaSettings) -> str:
     name = f"topic-{next(_topic_numbers)}"
     create_topic(kafka_settings, name, 3)
     return name
+
+
+@pytest.fixture(scope="session")
+def flink_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[flink_processes.Cluster]:
+    """A Flink cluster; a test that kills parts of it starts them again."""
+    if reason := flink_processes.missing():
+        pytest.skip(reason)
+    with flink.running(tmp_path_factory.mktemp("flink")) as cluster:
+        yield cluster
 
 
 _FIRMS = ("Boeing", "Pfizer", "Walmart", "Intel")

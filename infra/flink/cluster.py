@@ -43,13 +43,13 @@ _OPENED = ("lang", "util", "net", "io", "nio", "util.concurrent")
 _JVM = (
     *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
     "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",  # the work is done in Python; what counts is a quick start
     "-Djava.awt.headless=true",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
 )
-_SMALL_JVM = ("-Xmx256m", "-XX:MaxMetaspaceSize=192m", "-XX:TieredStopAtLevel=1")
-_TASK_MANAGER_JVM = ("-Xms256m", "-Xmx640m", "-XX:MaxMetaspaceSize=192m")
-_DIRECT_MEMORY = "-XX:MaxDirectMemorySize=320m"
+_SMALL_JVM = ("-Xmx256m", "-XX:MaxMetaspaceSize=192m")
+_TASK_MANAGER_JVM = ("-Xmx640m", "-XX:MaxMetaspaceSize=192m", "-XX:MaxDirectMemorySize=320m")
 
 # Flink's shell wrapper would compute what is not given; nothing here has one, so all is given.
 _TASK_MANAGER_MEMORY = {
@@ -143,9 +143,12 @@ class Cluster:
         ports: Ports | None = None,
         task_managers: int = 1,
         slots: int = 2,
+        beside: tuple[Part, ...] = (),
     ) -> None:
+        """`beside`: other programs that live and end with the cluster."""
         self.folder = folder.resolve()
         self._slots = slots
+        self._beside = beside
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports = self._ports_in_use() or ports or Ports.free()
         numbers = range(1, task_managers + 1)
@@ -193,7 +196,13 @@ class Cluster:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        return (self.job_manager, *self.task_managers, self.job_server, self.worker_pool)
+        return (
+            self.job_manager,
+            *self.task_managers,
+            self.job_server,
+            self.worker_pool,
+            *self._beside,
+        )
 
     def start(self) -> list[str]:
         """Starts the parts that are not running, and gives their names; raises ClusterFailed.
@@ -255,7 +264,7 @@ class Cluster:
         return Part(
             name,
             (
-                *_java(*_TASK_MANAGER_JVM, _DIRECT_MEMORY),
+                *_java(*_TASK_MANAGER_JVM),
                 "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
                 *self._conf,
                 f"-Dtaskmanager.resource-id={name}",
@@ -306,7 +315,6 @@ class Cluster:
                 part.command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=self.folder,
                 env={**os.environ, _CLUSTER: str(self.folder), _PART: part.name},
                 start_new_session=True,  # a Ctrl-C at the terminal is for the client
             )

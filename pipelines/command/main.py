@@ -18,6 +18,8 @@ from pipelines.command import (
     detect,
     doctor,
     evaluate,
+    frames,
+    live,
     produce,
     replay,
     tag,
@@ -27,7 +29,9 @@ from pipelines.command import (
 )
 from pipelines.command.console import err, inert
 from pipelines.configuration import ConfigurationError
+from pipelines.live.flink import FlinkError
 from pipelines.manifest import VERSION
+from pipelines.metrics.endpoint import EndpointError
 
 app = typer.Typer(
     name="foreshock",
@@ -41,7 +45,9 @@ app.command("console")(web.command)
 app.add_typer(users.app, name="users")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.command("export")(frames.command)
 app.add_typer(dashboards.app, name="dashboards")
+app.add_typer(live.app, name="live")
 
 
 def _version(wanted: bool) -> None:
@@ -67,7 +73,7 @@ def run() -> None:
         app()
     except (MappingError, KafkaSettingsError, ConfigurationError) as error:
         _fail(error, 2)
-    except (ConnectorError, ModelError, AlertingError) as error:
+    except (ConnectorError, ModelError, AlertingError, FlinkError, EndpointError) as error:
         _fail(error, 1)
     except KeyboardInterrupt:
         err.print("Stopped. What was committed stays; the same command goes on from there.")

@@ -19,7 +19,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 from apache_beam.portability.api import beam_fn_api_pb2 as messages
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
 
@@ -30,7 +30,7 @@ _PARENT_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 
-class WorkerPool(services.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]
+class WorkerPool(services.BeamFnExternalWorkerPoolServicer):
     """Starts and ends workers as Flink asks; each is a process of its own."""
 
     def __init__(self) -> None:
@@ -97,7 +97,9 @@ def main() -> None:
     parser.add_argument("--control", help=argparse.SUPPRESS)
     given = parser.parse_args()
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+        level=logging.INFO,
+        format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
+        force=True,  # Beam has begun to log by itself
     )
     if given.worker:
         work(given.worker, given.control)

@@ -1,0 +1,328 @@
+"""A live job while `foreshock live` runs: what is started around it, and what people see of it."""
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+from rich.status import Status as Spinner
+
+from connectors.kafka.intake import IntakeSettings
+from connectors.kafka.places import parse_place
+from connectors.kafka.settings import KafkaSettings
+from connectors.kafka.topics import create_topic
+from pipelines.command.console import err, inert, out, print_json
+from pipelines.command.options import author_key
+from pipelines.configuration import Configuration
+from pipelines.live.graph import VERSION, LiveJob, build
+from pipelines.live.job import LiveResult, prepare, reconciled
+from pipelines.live.local import LocalBroker, LocalMachinery, taken_down
+from pipelines.live.settings import LiveSettings
+from pipelines.live.source import Reading
+from pipelines.live.status import LiveStatus, Observer, write_status
+from pipelines.live.submission import Submission
+from pipelines.live.supervisor import Machinery, Status, Supervisor, stop
+from pipelines.metrics.endpoint import endpoint
+from pipelines.metrics.instruments import metrics
+from pipelines.produce import produce
+from pipelines.sample import SAMPLE
+from pipelines.sources import File, Parsing
+
+_PARTITIONS = 3
+_DEMO_SOURCE = "stocknet"
+
+
+def job_name(topic: str) -> str:
+    """What the job of a topic is called, in Flink's lists and in its folder."""
+    return f"foreshock-{topic}"
+
+
+@dataclass(frozen=True)
+class Local:
+    """What is started here, and where it keeps its data."""
+
+    folder: Path
+    own_broker: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One run of the command. `local`: None where the cluster is somebody else's."""
+
+    configuration: Configuration
+    config: Path | None
+    settings: LiveSettings
+    kafka: KafkaSettings
+    topic: str
+    database: str
+    parsing: Parsing
+    start: str
+    until_idle: float | None
+    publish: bool
+    anew: bool
+    local: Local | None
+    demo: bool
+    json: bool
+
+    def run(self) -> None:
+        """Until the job ends or is stopped; raises what the parts of it raise."""
+        signal.signal(signal.SIGTERM, _interrupt)
+        with endpoint(self.configuration.metrics) as page:
+            if page:
+                err.print(f"Metrics: {page}", markup=False)
+            if self.local:
+                self._run_local(self.local)
+            else:
+                self._run(self.kafka, self.settings, None)
+
+    def _run_local(self, local: Local) -> None:
+        broker = LocalBroker(local.folder / "kafka") if local.own_broker else None
+        machinery = LocalMachinery(local.folder / "flink", broker, self.database, self.config)
+        with taken_down(broker, machinery):
+            kafka = self.kafka
+            if broker:
+                err.print("Starting Kafka and Flink; the first time, 200 MB are fetched")
+                broker.start()
+                kafka = msgspec.structs.replace(kafka, brokers=broker.address)
+            create_topic(kafka, self.topic, _PARTITIONS)
+            for name in msgspec.structs.astuple(kafka.topics)[1:]:
+                create_topic(kafka, name, 1)
+            self._run(kafka, machinery.at(self.settings), machinery)
+
+    def _run(
+        self, kafka: KafkaSettings, settings: LiveSettings, machinery: LocalMachinery | None
+    ) -> None:
+        job = self._job(kafka)
+        supervisor = self._supervisor(job, settings, machinery)
+        with ExitStack() as stack:
+            screen = stack.enter_context(_screen(job, supervisor, settings, machinery))
+            if self.demo:
+                stack.enter_context(_playing(kafka, self.topic))
+            try:
+                ending = supervisor.run(screen)
+            except KeyboardInterrupt:
+                self._leave(supervisor, machinery)
+                raise
+        if ending == "stopped":
+            err.print("The job was stopped by somebody else; the same command goes on from there.")
+            return
+        if machinery:
+            # What came last may not have been looked at by the alert process yet.
+            machinery.cluster.stop()
+            subprocess.run([*machinery.alerts_command, "--once"], check=True, capture_output=True)  # noqa: S603
+        self._show(reconciled(job))
+
+    def _job(self, kafka: KafkaSettings) -> LiveJob:
+        reading = Reading(
+            kafka,
+            self.topic,
+            lateness=self.configuration.lateness,
+            parsing=self.parsing,
+            author_key=author_key,
+            pace=IntakeSettings(until_idle=self.until_idle),
+        )
+        return prepare(
+            reading,
+            database=self.database,
+            configuration=msgspec.structs.replace(self.configuration, kafka=kafka),
+            start=parse_place(self.start),
+            publish=self.publish,
+        )
+
+    def _supervisor(
+        self, job: LiveJob, settings: LiveSettings, machinery: Machinery | None
+    ) -> Supervisor:
+        hashes = f"configuration {job.context.configuration_hash}, run {job.run_id}"
+        submission = Submission(
+            partial(build, job=job),
+            settings,
+            name=job_name(self.topic),
+            version=f"graph {VERSION}, {hashes}",
+        )
+        supervisor = Supervisor(submission, settings, machinery=machinery)
+        if self.anew:
+            with supervisor.folder.held():
+                supervisor.folder.forget()
+        return supervisor
+
+    def _leave(self, supervisor: Supervisor, machinery: LocalMachinery | None) -> None:
+        if machinery is None:
+            err.print(
+                "The job goes on without being looked after; `foreshock live stop` stops it, and "
+                "the same command looks after it again."
+            )
+            return
+        err.print("Stopping with a savepoint; Ctrl-C again to stop at once")
+        if job := supervisor.running():
+            say_stopped(stop(supervisor.flink, job, supervisor.folder.savepoints))
+
+    def _show(self, result: LiveResult) -> None:
+        if self.json:
+            print_json(msgspec.to_builtins(result))
+            return
+        out.print(
+            f"Read {result.read:,} = {result.stored:,} stored + {result.duplicates:,} duplicates "
+            f"+ {result.dead_letters:,} dead letters; {result.late:,} came late"
+        )
+        out.print(f"{result.alerts:,} alerts from {result.spikes:,} spikes", style="bold")
+        out.print(
+            f"All alerts: foreshock alerts list --database {self.database}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+class _Screen:
+    """What people see: a line that moves, remarks above it, and alerts as they come."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        supervisor: Supervisor,
+        spinner: Spinner,
+        alerts: "_Tail | None",
+    ) -> None:
+        self._observer = observer
+        self._supervisor = supervisor
+        self._spinner = spinner
+        self._alerts = alerts
+        self._handed_over = 0
+        self._checkpoint = 0
+        self._started: set[str] = set()
+
+    def started(self, parts: list[str]) -> None:
+        again = [part for part in parts if part in self._started]
+        for part in again:
+            metrics().restarted(part)
+        if again:
+            self._remark(f"Started again: {', '.join(again)}")
+        self._started.update(parts)
+
+    def submitted(self, restored: Path | None) -> None:
+        self._handed_over += 1
+        if self._handed_over > 1:
+            metrics().restarted("job")
+        self._remark(f"The job goes on from {restored}" if restored else "The job begins")
+
+    def waiting(self, reason: str, seconds: float) -> None:
+        self._remark(f"{reason} Trying again in {seconds:g} s.")
+
+    def seen(self, status: Status) -> None:
+        whole = self._observer.complete(status, self._handed_over)
+        write_status(self._supervisor.folder, whole)
+        if status.checkpoint and status.checkpoint.id != self._checkpoint:
+            self._checkpoint = status.checkpoint.id
+            completed = datetime.fromtimestamp(status.checkpoint.at / 1000, UTC)
+            metrics().checkpoint(completed, status.checkpoint.size)
+        self._spinner.update(inert(line(whole)))
+        for alert in self._alerts.new() if self._alerts else ():
+            self._spinner.console.print(inert(alert), markup=False, soft_wrap=True)
+
+    def _remark(self, text: str) -> None:
+        self._spinner.console.print(inert(text), markup=False, soft_wrap=True)
+
+
+class _Tail:
+    """The lines that are added to a file from now on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = path.stat().st_size if path.exists() else 0
+
+    def new(self) -> Iterator[str]:
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as lines:
+            lines.seek(self._at)
+            for text in lines:
+                if not text.endswith(b"\n"):
+                    return
+                self._at += len(text)
+                yield text.decode("utf-8", "replace").rstrip()
+
+
+@contextmanager
+def _screen(
+    job: LiveJob,
+    supervisor: Supervisor,
+    settings: LiveSettings,
+    machinery: LocalMachinery | None,
+) -> Iterator[_Screen]:
+    observer = Observer(job, supervisor.name, settings.flink)
+    alerts = _Tail(machinery.alerts_log) if machinery else None
+    with err.status("Starting") as spinner:
+        yield _Screen(observer, supervisor, spinner, alerts)
+
+
+@contextmanager
+def _playing(kafka: KafkaSettings, topic: str) -> Iterator[None]:
+    """Plays the sample meanwhile, as fast as it goes."""
+    player = threading.Thread(target=_play, args=(kafka, topic), daemon=True)
+    player.start()
+    yield
+
+
+def _play(kafka: KafkaSettings, topic: str) -> None:
+    sent = produce(
+        [File(SAMPLE)],
+        kafka,
+        topic,
+        dead_letters=kafka.topics.dead_letters,
+        speed=0,
+        parsing=Parsing(source=_DEMO_SOURCE),
+        author_key=None,
+        watching=_Quiet(),
+    )
+    err.print(f"Played {sent.messages:,} real tweets of 2014 into the topic {topic}", markup=False)
+
+
+class _Quiet:
+    def reading(self, name: str, done: int, size: int) -> None: ...
+
+    def remark(self, text: str) -> None: ...
+
+    def producing(self, sent: int, total: int, at: datetime) -> None: ...
+
+
+def line(status: LiveStatus) -> str:
+    """A job in one line."""
+    parts = [status.state.lower()]
+    if status.watermark:
+        parts.append(f"event time {status.watermark:%Y-%m-%d %H:%M}")
+    if status.read is not None:
+        rate = f" ({status.rate:,.0f}/s)" if status.rate is not None else ""
+        parts.append(f"read {status.read:,}{rate}")
+    if status.behind is not None:
+        parts.append(f"{status.behind:,} behind")
+    if status.checkpoint_at:
+        parts.append(f"checkpoint {ago(status.checkpoint_at)}")
+    restarts = status.restarts + max(0, status.handed_over - 1)
+    return ", ".join([*parts, f"{restarts:,} restarts"])
+
+
+def ago(at: datetime) -> str:
+    """How long ago, in seconds or minutes."""
+    seconds = max(0.0, (datetime.now(UTC) - at).total_seconds())
+    return f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago"
+
+
+def say_stopped(savepoint: Path | None) -> None:
+    """What a stop has left."""
+    if savepoint:
+        err.print(f"Stopped; the savepoint is {savepoint}", markup=False, soft_wrap=True)
+    else:
+        err.print(
+            "Stopped without a savepoint, which could not be made in time: the job goes on from "
+            "its newest checkpoint."
+        )
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
