@@ -4,12 +4,11 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from math import ceil
-from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from alerting.errors import AlertingError, DecisionRefused
@@ -19,11 +18,10 @@ from pipelines.console import api
 from pipelines.console.access import LogInFirst, Refused, by_session
 from pipelines.console.context import Console
 from pipelines.console.pages import alert, entry, ledger, messages, mood, people, queue
+from pipelines.console.problems import API, problem
 from pipelines.console.rendering import assets, page
 from pipelines.console.shield import Shield, TooLarge
 from pipelines.manifest import VERSION
-
-API = "/api/v1"
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,14 +61,6 @@ def _static(request: Request, name: str) -> Response:
 
 def _health() -> Response:
     return PlainTextResponse("ok\n")
-
-
-def problem(status: int, detail: str, **extra: Any) -> Response:
-    """An error of the API (RFC 9457)."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
-    return JSONResponse(
-        {**body, "detail": detail, **extra}, status, media_type="application/problem+json"
-    )
 
 
 def _answer(request: Request, status: int, detail: str, wait: float = 0.0) -> Response:

@@ -16,7 +16,7 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import OAuth2Client
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, import_key
 
 from pipelines.console.accounts import Accounts, User
 from pipelines.console.errors import SignInError
@@ -61,7 +61,7 @@ class Provider:
         with self._client(redirect) as client:
             try:
                 address, state = client.create_authorization_url(
-                    self._metadata(client)["authorization_endpoint"],
+                    self._metadata()["authorization_endpoint"],
                     nonce=nonce,
                     code_verifier=verifier,
                 )
@@ -90,16 +90,15 @@ class Provider:
 
     def _claims(self, code: str, pending: Pending) -> Mapping[str, Any]:
         settings = self.settings
+        metadata = self._metadata()
         with self._client(pending.redirect) as client:
-            metadata = self._metadata(client)
             token = client.fetch_token(
                 metadata["token_endpoint"],
                 grant_type="authorization_code",
                 code=code,
                 code_verifier=pending.verifier,
             )
-            answer = client.get(metadata["jwks_uri"], withhold_token=True)
-            keys = KeySet.import_key_set(answer.raise_for_status().json())
+        keys = KeySet([import_key(one) for one in _fetched(metadata["jwks_uri"])["keys"]])
         decoded = jwt.decode(token["id_token"], keys, algorithms=_ALGORITHMS)
         jwt.JWTClaimsRegistry(
             iss={"essential": True, "value": settings.issuer},
@@ -135,9 +134,14 @@ class Provider:
             timeout=_TIMEOUT,
         )
 
-    def _metadata(self, client: OAuth2Client) -> Mapping[str, Any]:
+    def _metadata(self) -> dict[str, Any]:
         address = f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"
-        found: dict[str, Any] = client.get(address, withhold_token=True).raise_for_status().json()
+        found = _fetched(address)
         if found.get("issuer") != self.settings.issuer:
             raise ValueError(f"{address} is of the issuer {found.get('issuer')!r}")
         return found
+
+
+def _fetched(address: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(address, timeout=_TIMEOUT).raise_for_status().json()
+    return found

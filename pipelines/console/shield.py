@@ -5,10 +5,11 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.console.access import SAFE_METHODS
+from pipelines.console.problems import API, problem
 
 LARGEST_BODY = 1_000_000
 
@@ -67,22 +68,26 @@ class Shield:
         if refusal is None:
             await self._app(scope, _bounded(receive), armed)
         else:
-            status, sentence = refusal
-            await PlainTextResponse(sentence, status)(scope, receive, armed)
+            told = problem if scope["path"].startswith(API) else _plain
+            await told(*refusal)(scope, receive, armed)
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
         name = _host_name(host)
         if name not in self._hosts:
             # Else a page elsewhere could point its own name at this address and read the answers.
-            return 421, "This console does not answer to that name: see [console] hosts.\n"
+            return 421, "This console does not answer to that name: see [console] hosts."
         if _length(headers.get("content-length", "0")) > LARGEST_BODY:
-            return 413, f"The request is longer than {LARGEST_BODY:,} bytes.\n"
+            return 413, f"The request is longer than {LARGEST_BODY:,} bytes."
         if b"%00" in scope.get("raw_path", b"") or b"%00" in scope["query_string"]:
-            return 400, "The address holds a NUL character, which no store keeps.\n"
+            return 400, "The address holds a NUL character, which no store keeps."
         if scope["method"] not in SAFE_METHODS and _foreign(headers, host):
-            return 403, "This request comes from a page elsewhere.\n"
+            return 403, "This request comes from a page elsewhere."
         return None
+
+
+def _plain(status: int, sentence: str) -> Response:
+    return PlainTextResponse(f"{sentence}\n", status)
 
 
 class TooLarge(Exception):

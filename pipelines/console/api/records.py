@@ -4,7 +4,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from alerting.decisions import MAX_TEXT
 from pipelines.console.queries import Cursor, Row
@@ -17,6 +25,13 @@ def _plain(text: str) -> str:
     return text
 
 
+def _written(given: object) -> object:
+    """Not as a number, which would be taken as seconds since 1970."""
+    if not isinstance(given, str) or not given[:4].isdigit() or given[4:5] != "-":
+        raise ValueError("is no time: write 2026-03-01T09:00:00Z")
+    return given
+
+
 def _reachable(moment: datetime) -> datetime:
     """In UTC, which the first and the last day of the calendar need not have."""
     try:
@@ -25,7 +40,7 @@ def _reachable(moment: datetime) -> datetime:
         raise ValueError("is beyond the calendar") from error
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_reachable)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_reachable)]
 Words = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_plain)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_plain)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Rows at most.")]

@@ -1,0 +1,211 @@
+"""What people see and do on the pages, over HTTP."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from connectors.store import Store
+from connectors.store.schema import messages
+from models.training.corrections import read_corrections
+from pipelines.audit import prove
+from tests.pipelines.console.visiting import Visitor, populate, serving
+from tests.pipelines.ledgers import stored
+
+VisitorNamed = Callable[[str], Visitor]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> str:
+    """A store of its own, for those who count."""
+    url = f"sqlite:///{tmp_path}/fresh.db"
+    with Store.open(url) as store:
+        stored(store)
+        populate(store)
+    return url
+
+
+def alerts(visitor: Visitor, shelf: str = "all") -> list[str]:
+    page = visitor.get(f"/alerts?shelf={shelf}").text
+    return list(dict.fromkeys(re.findall(r'<th scope="row"><a href="/alerts/(\w+)"', page)))
+
+
+def test_a_case_from_the_queue_to_the_regulator(fresh: str) -> None:
+    with serving(fresh) as url:
+        carl = Visitor(url, "carl")
+        both = alerts(carl, "to-do")
+        assert len(both) == 2
+        alert, other = both
+        for step, fields in (
+            ("acknowledge", {}),
+            ("assign", {"to": "cleo"}),
+            ("comment", {"text": "Asked the desk; <b>they</b> knew."}),
+            ("dispose", {"reason": "false-alarm", "rationale": "old news"}),
+        ):
+            assert carl.post(f"/alerts/{alert}/{step}", fields).status_code == 303, step
+        page = carl.get(f"/alerts/{alert}").text
+        assert "Acknowledged by <bdi>carl</bdi>" in page
+        assert "Asked the desk; &lt;b&gt;they&lt;/b&gt; knew." in page
+        assert alerts(carl, "to-do") == [other]
+        assert alerts(Visitor(url, "cleo"), "mine") == [alert]
+        again = carl.post(f"/alerts/{alert}/acknowledge")
+        assert again.status_code == 409
+        assert "was acknowledged by carl" in again.text
+
+        for form, kind in (("jsonl", "application/jsonl"), ("html", "text/html")):
+            file = carl.post(f"/alerts/{alert}/export", {"form": form})
+            assert file.headers["content-type"].startswith(kind)
+            assert file.headers["content-disposition"].startswith("attachment")
+            assert "old news" in file.text
+
+        assert carl.post("/ledger/verify").headers["location"] == "/ledger"
+        while "is being read" in (page := carl.get("/ledger").text):
+            pass
+        assert "It holds" in page
+    with Store.open(fresh) as store:
+        assert prove(store).holds
+        said = [(row["event"], row["actor"]) for row in store.events(alert)]
+    assert said[-6:] == [
+        ("acknowledged", "carl"),
+        ("assigned", "carl"),
+        ("commented", "carl"),
+        ("disposed", "carl"),
+        ("exported", "carl"),
+        ("exported", "carl"),
+    ]
+
+
+def test_a_history_that_was_changed_behind_the_ledgers_back_says_so(fresh: str) -> None:
+    with Store.open(fresh) as store:
+        alert = store.alerts()[0]["id"]
+        with store.engine.begin() as connection:
+            for name in ("update", "delete", "replace"):
+                connection.exec_driver_sql(f"DROP TRIGGER alert_events_no_{name}")
+            connection.exec_driver_sql(
+                "UPDATE alert_events SET actor = 'nobody' WHERE alert_id = ?", (alert,)
+            )
+    with serving(fresh) as url:
+        carl = Visitor(url, "carl")
+        assert "not what was written" in carl.get(f"/alerts/{alert}").text
+        carl.post("/ledger/verify")
+        while "is being read" in (page := carl.get("/ledger").text):
+            pass
+        assert "It is broken: alert_events" in page
+
+
+def test_every_page_answers_on_postgresql(postgresql_url: str) -> None:
+    Store.upgrade(postgresql_url)
+    with Store.open(postgresql_url) as store:
+        stored(store)
+        populate(store)
+    with serving(postgresql_url) as url:
+        carl = Visitor(url, "carl")
+        first = alerts(carl)[0]
+        assert carl.post(f"/alerts/{first}/acknowledge").status_code == 303
+        for path in (
+            *(f"/alerts?shelf={s}" for s in ("to-do", "open", "unacknowledged", "mine", "all")),
+            *(f"/alerts?order={order}" for order in ("severe", "newest", "oldest")),
+            f"/alerts/{first}",
+            "/mood",
+            "/messages?q=Boeing&company=A&sentiment=negative",
+            "/ledger",
+            "/account",
+        ):
+            assert carl.get(path).status_code == 200, path
+        assert Visitor(url, "ada").get("/users").status_code == 200
+
+
+def test_company_and_topic_show_what_was_counted_for_them(visitor: VisitorNamed) -> None:
+    ann = visitor("ann")
+    page = ann.get("/companies/AMZN").text
+    assert "Messages, newest first" in page
+    assert page.count('<li class="message">') == 20
+    older = re.search(r'href="(/companies/AMZN\?[^"]+after=[^"#]+)', page)
+    assert older
+    further = ann.get(older[1].replace("&amp;", "&")).text
+    assert 0 < further.count('<li class="message">') <= 20
+    assert ann.get("/topics/Earnings").status_code == 200
+    assert ann.get("/companies/NOBODY").status_code == 404
+    assert ann.get("/topics/Fed%20%7C%20Central%20Banks").status_code == 404
+
+
+def test_a_search_finds_words_whatever_their_case_and_all_of_them(visitor: VisitorNamed) -> None:
+    ann = visitor("ann")
+
+    def found(query: str) -> int:
+        return ann.get(f"/messages?{query}").text.count('<li class="message">')
+
+    assert found("q=BOEING") == found("q=boeing") > 0
+    assert found("q=boeing+müde") > 0
+    assert found("q=boeing+nowhere") == 0
+    assert found("q=100%25") == found("q=_____") == 0
+    assert found("company=amzn&sentiment=positive") == 0
+    assert found("company=amzn&sentiment=negative") == 6
+    assert found("topic=Dividend") == 0
+
+
+def test_a_correction_is_kept_and_reaches_the_training(
+    visitor: VisitorNamed, tmp_path: Path
+) -> None:
+    ann = visitor("ann")
+    fields = {"message_id": "t:3", "head": "sentiment", "label": "positive"}
+    assert ann.post("/corrections", fields).status_code == 303
+    page = ann.get("/messages/t:3").text
+    assert "sentiment is positive, not neutral" in page
+    file = tmp_path / "corrections.csv"
+    file.write_bytes(ann.get("/corrections.csv").content)
+    assert ("t:3", "positive", "sentiment") in {
+        (one.message_id, one.label, one.head) for one in read_corrections(file)
+    }
+    for wrong in ({"label": "bullish"}, {"head": "mood"}, {"message_id": "nobody"}):
+        assert ann.post("/corrections", {**fields, **wrong}).status_code in (404, 422)
+
+
+def test_no_cell_of_a_csv_is_a_formula(visitor: VisitorNamed, database: str) -> None:
+    evil = '=HYPERLINK("http://evil.example")'
+    with Store.open(database) as store, store.transaction() as tx:
+        row = store.rows(select(messages).limit(1))[0]
+        tx.upsert("messages", [{**row, "id": evil}])
+        tx.upsert(
+            "corrections",
+            [
+                {
+                    "id": "evil",
+                    "message_id": evil,
+                    "head": "sentiment",
+                    "label": "negative",
+                    "found": "neutral",
+                    "corrected_by": "ann",
+                    "corrected_at": row["published_at"],
+                }
+            ],
+        )
+    rows = csv.reader(io.StringIO(visitor("ann").get("/corrections.csv").text))
+    cells = [cell for row in rows for cell in row]
+    assert "'" + evil in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+
+
+def test_an_admin_makes_and_unmakes_users(url: str, visitor: VisitorNamed) -> None:
+    ada, new = visitor("ada"), Visitor(url)
+    fields = {"name": "new", "role": "analyst", "password": "five brave mules"}
+    assert ada.post("/users", fields).status_code == 303
+    assert new.log_in("new", "five brave mules").status_code == 303
+    assert new.get("/users").status_code == 403
+    assert ada.post("/users/new/role", {"role": "admin"}).status_code == 303
+    assert new.get("/users").status_code == 200
+    assert ada.post("/users/new/disable").status_code == 303
+    assert new.get("/users").status_code == 303
+    assert ada.post("/users/ada/role", {"role": "compliance"}).status_code == 422
+    assert ada.post("/users/ada/disable").status_code == 422
+    assert "five brave mules" not in ada.get("/users").text
+
+
+def test_without_javascript_the_numbers_of_the_charts_can_be_read(visitor: VisitorNamed) -> None:
+    page = visitor("ann").get("/mood").text
+    assert "<noscript>" in page
+    assert '<details class="numbers">' in page
