@@ -139,7 +139,7 @@ class Broker:
         self._properties.write_text("".join(f"{k}={v}\n" for k, v in self._settings().items()))
         self._properties.chmod(0o600)  # it holds passwords
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        command = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster]
+        command = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster}"]
         users = self._security.users if self._security else {}
         for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
             for name, password in users.items():
