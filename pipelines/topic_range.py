@@ -27,10 +27,12 @@ class TopicRange:
     def stream(
         self, parsing: Parsing, author_key: bytes | None, lateness: LatenessSettings
     ) -> Stream:
-        parser = RecordParser(
-            self.found.topic.name,
-            source=parsing.source,
-            mapping=parsing.mapping,
-            author_key=author_key,
-        )
+        parser = record_parser(self.found.topic.name, parsing, author_key)
         return TopicStream(self.settings, self.found, parser, lateness)
+
+
+def record_parser(topic: str, parsing: Parsing, author_key: bytes | None) -> RecordParser:
+    """What makes messages of the records of a topic."""
+    return RecordParser(
+        topic, source=parsing.source, mapping=parsing.mapping, author_key=author_key
+    )

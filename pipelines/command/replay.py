@@ -50,7 +50,7 @@ def command(
         str,
         typer.Option(
             "--start",
-            help="Where to start in a topic: earliest, a time (the record's own), "
+            help="Where to start in a topic: earliest, a time (of publication), "
             "PARTITION:OFFSET,..., or group:NAME.",
         ),
     ] = _WHOLE[0],
@@ -67,7 +67,7 @@ def command(
     if (start, end) != _WHOLE and not any(map(is_address, sources)):
         raise KafkaSettingsError("--start and --end are for topics: a file is read whole")
     parsing = Parsing(mapping_of(mapping or ()), source)
-    opened = [_source(one, start, end, config) for one in sources]
+    opened = [_source(one, start, end, parsing, config) for one in sources]
     result = run_replay(opened, database, report, parsing, config)
     if json:
         print_json(msgspec.to_builtins(result))
@@ -79,15 +79,17 @@ def command(
         raise SourceTruncated(result.truncated)
 
 
-def _source(text: str, start: str, end: str, config: Path | None) -> Source:
+def _source(text: str, start: str, end: str, parsing: Parsing, config: Path | None) -> Source:
     if not is_address(text):
         return File(Path(text))
     from connectors.kafka.places import locate, parse_place
-    from pipelines.topic_range import TopicRange
+    from pipelines.topic_range import TopicRange, record_parser
 
     brokers, topic = parse_address(text)
     settings = msgspec.structs.replace(load_configuration(config).kafka, brokers=brokers)
-    return TopicRange(settings, locate(settings, topic, parse_place(start), parse_place(end)))
+    parser = record_parser(topic, parsing, None)
+    found = locate(settings, topic, parse_place(start), parse_place(end), parser)
+    return TopicRange(settings, found)
 
 
 def run_replay(

@@ -28,13 +28,13 @@ from connectors.errors import BrokerAway
 from connectors.kafka.intake import Intake, IntakeSettings
 from connectors.kafka.places import Place, locate
 from connectors.kafka.progress import Progress, Stand, decode_progress, encode_progress
-from connectors.kafka.records import RecordParser
 from connectors.kafka.settings import KafkaSettings
 from connectors.lateness import Item, LatenessSettings
 from connectors.message import Message
 from pipelines.metrics.instruments import metrics
 from pipelines.records import Arrival, micros
 from pipelines.sources import Parsing
+from pipelines.topic_range import record_parser
 
 ARRIVALS = "arrivals"
 DEAD_LETTERS = "dead_letters"
@@ -80,8 +80,10 @@ class ReadTopic(beam.PTransform[Any, Any]):
         self._reading, self._start, self._end = reading, start, end
 
     def expand(self, begin: Any) -> Any:
+        reading = self._reading
+        parser = record_parser(reading.topic, reading.parsing, None)
         spans = locate(
-            self._reading.settings, self._reading.topic, self._start, self._end or "latest"
+            reading.settings, reading.topic, self._start, self._end or "latest", parser
         ).spans
         stands = {
             number: Stand(span.start, span.end if self._end else None)
@@ -159,11 +161,10 @@ class ReadRange(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
             reading.settings,
             reading.topic,
             progress,
-            parser=RecordParser(
+            parser=record_parser(
                 reading.topic,
-                source=reading.parsing.source,
-                mapping=reading.parsing.mapping,
-                author_key=reading.author_key() if reading.author_key else None,
+                reading.parsing,
+                reading.author_key() if reading.author_key else None,
             ),
             lateness=reading.lateness,
             pace=reading.pace,

@@ -1,7 +1,9 @@
 """Records come back from a real broker byte for byte, once each, from any offset on."""
 
+import json
 import random
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -111,8 +113,8 @@ def test_aborted_transactions_are_not_read_and_their_offsets_do_not_stop_the_end
 def test_places_are_found_by_offset_time_and_group(
     kafka_settings: KafkaSettings, topic: str
 ) -> None:
-    for value, at in ((b"a", 1_000_000), (b"b", 2_000_000), (b"c", 3_000_000)):
-        write(kafka_settings, topic, [value], timestamp_ms=at)
+    for second in (1000, 2000, 3000):
+        write(kafka_settings, topic, [published(second)], timestamp_ms=second * 1000)
     consumer = open_consumer(kafka_settings, group_id="watchers")
     consumer.assign([TopicPartition(topic, 0)])
     consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(2, "", -1)})
@@ -132,6 +134,27 @@ def test_places_are_found_by_offset_time_and_group(
     assert only.spans == {0: Span(1, 2)}
     with pytest.raises(BrokerError, match="holds the offsets 0 to 3, and not 9"):
         locate(kafka_settings, topic, "earliest", Offsets({0: 9}))
+
+
+@pytest.mark.parametrize("sent", [lambda second: second + 5, lambda _: 9000, lambda _: 10])
+def test_a_time_is_event_time_whatever_the_records_say(
+    sent: Callable[[int], int], kafka_settings: KafkaSettings, topic: str
+) -> None:
+    for second in (1000, 1500, 1400, 3000, 2000):
+        stamp = sent(second) * 1000
+        write(kafka_settings, topic, [published(second), b"{broken"], timestamp_ms=stamp)
+    found = {
+        second: locate(kafka_settings, topic, datetime.fromtimestamp(second, UTC), "latest")
+        for second in (0, 1000, 1401, 1501, 3001)
+    }
+    starts = {second: one.spans[0].start for second, one in found.items()}
+    assert starts == {0: 0, 1000: 0, 1401: 2, 1501: 6, 3001: 10}
+    until = locate(kafka_settings, topic, "earliest", datetime.fromtimestamp(1501, UTC))
+    assert until.spans == {0: Span(0, 6), 1: Span(0, 0), 2: Span(0, 0)}
+
+
+def published(second: int) -> bytes:
+    return json.dumps({"id": second, "created_at": second, "text": "news"}).encode()
 
 
 @pytest.mark.parametrize(
