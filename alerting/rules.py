@@ -194,6 +194,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Every channel by which somebody is reached."""
         return {channel for person in self.people.values() for channel in person}
 
+    @property
+    def about(self) -> list["Rule | WatchList"]:
+        """All that names entities, sectors or topics."""
+        return [*self.lists.values(), *self.rules]
+
     def targets(self, route: Route, to: tuple[str, ...]) -> list[Target]:
         """Who is reached how, where `route` tells `to`; each once."""
         people = dict.fromkeys(name for one in to for name in self.teams.get(one, (one,)))
@@ -253,7 +258,12 @@ def parse(payload: bytes) -> tuple[Rules, str]:
         rules = msgspec.toml.decode(payload, type=Rules)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(" ".join(str(error).split())) from error
-    return rules, hashlib.sha256(payload).hexdigest()[:16]
+    return rules, version_of(payload)
+
+
+def version_of(payload: bytes) -> str:
+    """The hash that names a version of the rules: 16 hexadecimal digits of its text's SHA-256."""
+    return hashlib.sha256(payload).hexdigest()[:16]
 
 
 def _clock(text: str) -> time:

@@ -16,6 +16,7 @@ from alerting.decisions import Standing, follow
 from alerting.errors import LedgerError
 from alerting.heads import Head
 from alerting.ledger import Broken, LedgerRow, Point
+from alerting.rules import version_of
 from connectors.store import Store, schema
 from connectors.store.raw import Damaged, raw_rows
 from pipelines.erasure import erased_messages, is_erased
@@ -136,6 +137,7 @@ class _Audit:
         yield from self._alerts(shown)
         yield from self._messages(shown)
         yield from self._runs()
+        yield from self._rules()
 
     def _follow(self) -> Iterator[Finding]:
         for row in self.rows:
@@ -209,6 +211,22 @@ class _Audit:
                 )
         for run_id in sorted(missing):
             yield Finding(table="runs", id=run_id, reason="is missing; the ledger names it")
+
+    def _rules(self) -> Iterator[Finding]:
+        missing = {str(row.details["rules"]) for row in self.rows if "rules" in row.details}
+        for row in self._read(schema.rule_versions, sorted(missing)):
+            if isinstance(row, Finding):
+                yield row
+                return
+            missing.discard(row["id"])
+            if version_of(row["text"].encode()) != row["id"]:
+                yield Finding(
+                    table="rule_versions", id=row["id"], reason="its text does not match its id"
+                )
+        for version in sorted(missing):
+            yield Finding(
+                table="rule_versions", id=version, reason="is missing; the ledger names it"
+            )
 
     def _read(
         self, table: Table, ids: list[str] | None = None

@@ -10,6 +10,7 @@ from alerting.routing import Router
 from alerting.rules import Rules, parse
 from connectors.store import Store
 from models.entities import Recogniser
+from models.tags import TOPICS
 
 
 def read_rules(path: Path, channels: Collection[str]) -> tuple[Rules, str, bytes]:
@@ -29,6 +30,14 @@ def read_rules(path: Path, channels: Collection[str]) -> tuple[Rules, str, bytes
             f"The rules {path} name the channel {unknown[0]!r}; configured are: "
             f"{', '.join(sorted(channels)) or 'none'}. Add it under [channels.{unknown[0]}]."
         )
+    known = {"topic": set(TOPICS), "sector": set(sectors().values())}
+    for kind, names in known.items():
+        named = {name for one in rules.about for name in getattr(one, f"{kind}s")}
+        if unknown := sorted(named - names):
+            raise ConfigurationError(
+                f"The rules {path} name the {kind} {unknown[0]!r}; there are: "
+                f"{', '.join(sorted(names))}."
+            )
     return rules, version, payload
 
 

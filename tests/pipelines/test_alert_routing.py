@@ -64,6 +64,7 @@ def path(tmp_path: Path) -> Path:
 
 def following(store: Store, path: Path) -> tuple[Follower, Routing]:
     routing = Routing(RulesFile(path, ["email"]))
+    routing.file.refresh(store, CLOCK)
     return Follower(store, "c", LifecycleSettings(), shown, RUN, routing.tell), routing
 
 
@@ -139,7 +140,6 @@ def test_a_changed_file_holds_from_then_on_and_every_version_is_kept(
     store: Store, path: Path
 ) -> None:
     follower, routing = following(store, path)
-    assert not routing.file.refresh(store, CLOCK)
     first = routing.file.router.version
     path.write_text("[[rules", encoding="utf-8")
     assert routing.file.refresh(store, CLOCK)
@@ -158,11 +158,53 @@ def test_a_changed_file_holds_from_then_on_and_every_version_is_kept(
     assert parse(kept[routed["details"]["rules"]].encode())[1] == routed["details"]["rules"]
 
 
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE rule_versions SET text = 'rules = []'", "its text does not match its id"),
+        ("DELETE FROM rule_versions", "is missing; the ledger names it"),
+    ],
+)
+def test_the_rules_that_the_record_names_are_proved(
+    store: Store, path: Path, statement: str, said: str
+) -> None:
+    follower, _ = following(store, path)
+    committed(store, [minute(1, surge(1))], final=True)
+    follower.look(CLOCK)
+    assert prove(store).holds
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    broken = prove(store).broken
+    assert broken is not None
+    assert (broken.table, broken.reason) == ("rule_versions", said)
+
+
 def test_a_channel_that_is_not_configured_is_refused(path: Path) -> None:
     with pytest.raises(ConfigurationError, match="name the channel 'email'; configured are: hook"):
         read_rules(path, ["hook"])
     with pytest.raises(ConfigurationError, match=r"cannot be read: No such file"):
         read_rules(path.with_name("none.toml"), ["email"])
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ('topics = ["Legal"]', "name the topic 'Legal'; there are: Analyst Update"),
+        ('sectors = ["Banks"]', "name the sector 'Banks'; there are: Communication Services"),
+    ],
+)
+def test_a_name_that_no_alert_ever_has_is_refused(path: Path, named: str, said: str) -> None:
+    path.write_text(RULES.replace('entities = ["A"]', named), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=said):
+        read_rules(path, ["email"])
+
+
+def test_the_documentations_example_can_be_used(path: Path) -> None:
+    docs = Path(__file__).parents[2] / "docs" / "alerts.md"
+    _, _, example = docs.read_text(encoding="utf-8").partition("```toml\n")
+    path.write_text(example.partition("```")[0], encoding="utf-8")
+    rules, _, _ = read_rules(path, ["email", "pager"])
+    assert [one.person for one in rules.targets(rules.routes["desk"], ("desk",))] == ["jane", "bob"]
 
 
 def test_the_command_says_what_would_happen(path: Path, tmp_path: Path) -> None:
