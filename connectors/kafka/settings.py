@@ -39,7 +39,9 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     The password of SASL comes from the environment (FORESHOCK_KAFKA_PASSWORD) or from
     `password_file`, that of the key from FORESHOCK_KAFKA_KEY_PASSWORD or `key_password_file`.
     `connect_seconds`: how long the first connection may take; `stall_seconds`: how long the broker
-    may be silent or away, before we give up. Raises KafkaSettingsError for what does not fit.
+    may be silent or away, before we give up. A live job lets a partition that is silent for
+    `idle_seconds` follow the others, and looks for new ones every `look_seconds`. Raises
+    KafkaSettingsError for what does not fit.
     """
 
     brokers: str = "localhost:9092"
@@ -53,6 +55,8 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_password_file: Path | None = None
     connect_seconds: float = 10.0
     stall_seconds: float = 120.0
+    idle_seconds: float = 10.0
+    look_seconds: float = 30.0
     topics: TopicNames = TopicNames()
 
     def __post_init__(self) -> None:
@@ -62,7 +66,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise KafkaSettingsError(
                     f"{_masked(address)!r} is not the address of a broker: write HOST:PORT"
                 )
-        for name in ("connect_seconds", "stall_seconds"):
+        for name in ("connect_seconds", "stall_seconds", "idle_seconds", "look_seconds"):
             if getattr(self, name) < _LEAST_SECONDS:
                 raise KafkaSettingsError(f"{name} in [kafka] must be {_LEAST_SECONDS} or more")
         if self.uses_sasl and not self.user:

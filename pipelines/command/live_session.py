@@ -126,7 +126,7 @@ class Session:
             lateness=self.configuration.lateness,
             parsing=self.parsing,
             author_key=author_key,
-            pace=IntakeSettings(until_idle=self.until_idle),
+            pace=IntakeSettings(kafka.idle_seconds, kafka.look_seconds, self.until_idle),
         )
         return prepare(
             reading,
