@@ -4,13 +4,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint setup setup-test clean
+.PHONY: demo test faults lint setup setup-test clean
 
 demo: setup
 	@$(BIN)/foreshock demo
 
 test: setup-test lint
 	@$(BIN)/python -m pytest
+
+# An hour: fifty kills of the live job's parts, then a comparison with a replay.
+faults: setup-test
+	@$(BIN)/python -m tests.faults.live --kills 50
 
 lint: setup-test
 	@$(BIN)/ruff format --check .

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -39,13 +39,28 @@ def contents(where: Path | str) -> dict[str, list[dict[str, Any]]]:
         return {name: _rows(store, name) for name in COMPARED}
 
 
-def differences(live: Path | str, replay: Path | str) -> dict[str, tuple[int, int, int]]:
-    """For each table: rows of the replay, and how many are in one of both stores alone."""
-    ours, theirs = contents(live), contents(replay)
+class Difference(NamedTuple):
+    """Of one table: how many rows the replay left, and those that one of both left alone."""
+
+    rows: int
+    live: list[str]
+    replay: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.live or self.replay)
+
+
+def differences(live: Path | str, replay: Path | str) -> dict[str, Difference]:
+    """Table -> what sets the two stores apart in it."""
+    ours, theirs = final_contents(live), final_contents(replay)
     found = {}
     for name in COMPARED:
         mine, others = Counter(map(repr, ours[name])), Counter(map(repr, theirs[name]))
-        found[name] = (len(theirs[name]), (mine - others).total(), (others - mine).total())
+        found[name] = Difference(
+            len(theirs[name]),
+            sorted((mine - others).elements()),
+            sorted((others - mine).elements()),
+        )
     return found
 
 
