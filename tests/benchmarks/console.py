@@ -1,0 +1,344 @@
+"""How fast the console answers over a large store: python -m tests.benchmarks.console [options].
+
+Fills a store with a year of messages, their windows, and alerts with a ledger; starts the console
+as users do; asks for each page again and again; prints the 50th and 95th percentile of each.
+"""
+
+import argparse
+import itertools
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    String,
+    case,
+    func,
+    insert,
+    literal,
+    select,
+    type_coerce,
+)
+
+from alerting import ledger
+from alerting.alert import Alert
+from alerting.decisions import MACHINE
+from alerting.ledger import Entry, Point
+from alerting.spike import KINDS, SEVERITIES
+from connectors.store import Store
+from connectors.store.schema import UtcDateTime, tags, window_stats
+from models.entities import Recogniser
+from models.tags import SENTIMENTS, TOPICS
+from pipelines.console.queries import Queue, Search, queue, search
+from tests.pipelines.console.visiting import Visitor, populate, serving
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+YEAR = timedelta(days=365)
+CONFIGURATION = "benchmark"
+MODEL = {"name": "m", "version": "1", "checksum": "c" * 64, "numeric_path": "int8"}
+WORDS = [
+    "shares",
+    "profit",
+    "lawsuit",
+    "earnings",
+    "dividend",
+    "analyst",
+    "recall",
+    "merger",
+    "strike",
+]
+BATCH = 20_000
+
+
+def main() -> None:
+    """Fills, asks, prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--alerts", type=int, default=100_000)
+    parser.add_argument("--companies", type=int, default=500)
+    parser.add_argument("--requests", type=int, default=40, help="of each page")
+    parser.add_argument("--database", help="An empty store; default: a SQLite file that goes.")
+    given = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        database = given.database or f"sqlite:///{Path(folder) / 'console.db'}"
+        begun = time.monotonic()
+        fill(database, given.messages, given.alerts, given.companies)
+        print(f"filled in {time.monotonic() - begun:.0f} s")
+        with serving(database, FORESHOCK_CONSOLE__REQUESTS_A_MINUTE="1000000") as url:
+            ask(url, database, given.alerts // 20, given.requests)
+
+
+def fill(database: str, messages: int, alerts: int, companies: int) -> None:
+    """All that the pages read."""
+    chance = random.Random(6)
+    names = sorted(Recogniser.default().table.companies)[:companies]
+    if not database.startswith("sqlite"):
+        Store.upgrade(database)
+    with Store.open(database) as store:
+        for rows in batches(message_rows(chance, messages, names)):
+            with store.transaction() as tx:
+                tx.upsert("messages", [row for row, _ in rows])
+                tx.upsert("tags", [row for _, row in rows])
+        _windows(store)
+        end = Point()
+        for found in batches(alert_rows(chance, alerts, names)):
+            entries = [entry for one in found for entry in _entries(one)]
+            rows = ledger.append(end, entries, START + YEAR, MACHINE)
+            end = Point(rows[-1].sequence, rows[-1].hash)
+            with store.transaction() as tx:
+                tx.upsert_records("alerts", found)
+                tx.upsert_records("alert_events", rows)
+        _decide(store)
+        populate(store)
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("ANALYZE")
+
+
+def batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
+    """The rows, some at a time."""
+    while some := list(itertools.islice(rows, BATCH)):
+        yield some
+
+
+def message_rows(
+    chance: random.Random, count: int, names: list[str]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Messages and tags through the year; some companies are written of far more than others."""
+    weights = [1 / (rank + 5) for rank in range(len(names))]
+    for number in range(count):
+        at = START + YEAR * (number / count)
+        company = chance.choices(names, weights)[0]
+        text = f"${company} " + " ".join(chance.choices(WORDS, k=16))
+        negative, neutral = chance.random(), chance.random()
+        total = negative + neutral + 0.3
+        shares = [negative / total, neutral / total, 0.3 / total]
+        message = {
+            "id": f"bench:{number}",
+            "source": "bench",
+            "published_at": at,
+            "text": text,
+            "entities": [company],
+        }
+        yield (
+            message,
+            {
+                "message_id": message["id"],
+                "published_at": at,
+                "sentiment": SENTIMENTS[shares.index(max(shares))],
+                "topic": chance.choice(TOPICS),
+                **dict(zip(SENTIMENTS, shares, strict=True)),
+                "topics": [0.05] * len(TOPICS),
+                "abstained": max(shares) < 0.4,
+                "entities": [company],
+                "by_entity": None,
+                "listing": False,
+                "story": message["id"],
+                "repeat": False,
+                "model": MODEL,
+            },
+        )
+
+
+def _windows(store: Store) -> None:
+    """Minutes and hours of every key, summed up by the database: the pipeline would take hours."""
+    company = tags.c.entities[0].as_string()
+    keys = (literal("overall"), "topic:" + tags.c.topic, "entity:" + company)
+    for seconds in (60, 3600):
+        for key in keys:
+            with store.engine.begin() as connection:
+                connection.execute(_summed(store, key, seconds))
+
+
+def _summed(store: Store, key: Any, seconds: int) -> Any:
+    start = _truncated(store, seconds)
+    one = func.count()
+    zero = literal(0)
+
+    def of(sentiment: str) -> ColumnElement[Any]:
+        return func.sum(case((tags.c.sentiment == sentiment, 1), else_=0))
+
+    columns = {
+        "key": key,
+        "start": start,
+        "seconds": literal(seconds),
+        "configuration": literal(CONFIGURATION),
+        "messages": one,
+        "negative": of("negative"),
+        "neutral": of("neutral"),
+        "positive": of("positive"),
+        "abstained": zero,
+        "new_negative": of("negative"),
+        "new_neutral": of("neutral"),
+        "new_positive": of("positive"),
+        "repeats": zero,
+        "repeats_negative": zero,
+        "weight_new": one * 1_000_000,
+        "weight_new_negative": of("negative") * 1_000_000,
+        "weight_repeats": zero,
+        "weight_repeats_negative": zero,
+        "score_sum": zero,
+        "sources": literal(1),
+        "final": literal(True),
+        "frontier": start,
+    }
+    selected = [column.label(name) for name, column in columns.items()]
+    return insert(window_stats).from_select(
+        list(columns), select(*selected).group_by(*_grouped(key), start)
+    )
+
+
+def _grouped(key: Any) -> list[Any]:
+    return [] if isinstance(key, BindParameter) else [key]
+
+
+def _truncated(store: Store, seconds: int) -> Any:
+    column = tags.c.published_at
+    if store.engine.dialect.name == "postgresql":
+        return func.date_trunc("minute" if seconds == 60 else "hour", column, type_=UtcDateTime())
+    kept, rest = (16, ":00.000000") if seconds == 60 else (13, ":00:00.000000")
+    return func.substr(type_coerce(column, String), 1, kept).op("||")(rest)
+
+
+def alert_rows(chance: random.Random, count: int, names: list[str]) -> Iterator[Alert]:
+    """Alerts through the year; a tenth is open."""
+    for number in range(count):
+        at = START + YEAR * (number / count)
+        is_open = number % 10 == 0
+        spike = f"spike{number}"
+        ids = [f"bench:{number * 7 + i}" for i in range(5)]
+        yield Alert(
+            id=f"{number:024x}",
+            key=f"entity:{chance.choice(names)}",
+            kind=chance.choice(KINDS),
+            state="open" if is_open else "resolved",
+            severity=chance.choices(SEVERITIES, (60, 25, 12, 3))[0],
+            opened_at=at,
+            updated_at=at + timedelta(minutes=30),
+            resolved_at=None if is_open else at + timedelta(hours=4),
+            peak_surprise=chance.uniform(2, 12),
+            peak_observed=float(chance.randint(4, 60)),
+            expected_at_peak=chance.random(),
+            first_spike_id=spike,
+            peak_spike_id=spike,
+            last_spike_id=spike,
+            spikes=1,
+            evidence=_evidence(at, ids),
+            configuration=CONFIGURATION,
+            model="m",
+        )
+
+
+def _evidence(at: datetime, ids: list[str]) -> dict[str, Any]:
+    shown = {
+        "source": "bench",
+        "title": None,
+        "text": "$AMZN shares plunge after the regulator opens a probe into " + "its business " * 9,
+        "url": None,
+        "published_at": at.isoformat(),
+        "sentiment": "negative",
+        "negative": 0.9,
+        "neutral": 0.1,
+        "positive": 0.0,
+        "abstained": False,
+        "topic": "Earnings",
+        "repeat": False,
+        "repeats": 1,
+        "words": [(6, 12, 0.2), (13, 19, 0.4)],
+    }
+    return {
+        "window_end": at.isoformat(),
+        "scale_seconds": 3600,
+        "log10_tail": -6.5,
+        "negative_share": 0.8,
+        "expected_negative_share": 0.1,
+        "counts": {"negative": 6, "repeats": 1, "repeats_negative": 1},
+        "sources": 1,
+        "stories": 5,
+        "message_ids": ids,
+        "messages": [{"id": one, **shown} for one in ids],
+    }
+
+
+def _entries(alert: Alert) -> Iterator[Entry]:
+    plain = msgspec.to_builtins(alert)
+    plain["evidence"] = {k: v for k, v in plain["evidence"].items() if k != "messages"}
+    for event in ("opened", "updated") if alert.state == "open" else ("opened", "resolved"):
+        yield Entry(
+            event_id=f"{alert.id}{event}",
+            alert_id=alert.id,
+            event=event,
+            occurred_at=alert.opened_at,
+            details={"spike_id": alert.first_spike_id, "alert": plain},
+        )
+
+
+def _decide(store: Store) -> None:
+    """People have dealt with nine tenths of what is resolved; the queue is long all the same."""
+    table = "UPDATE alerts SET acknowledged_at = updated_at, acknowledged_by = 'carl'"
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"{table}, disposition = 'false-alarm', disposition_reason = 'x', assigned_to = 'carl'"
+            " WHERE state = 'resolved' AND id NOT LIKE '%7'"
+        )
+        connection.exec_driver_sql(f"{table} WHERE state = 'open' AND id LIKE '%0'")
+
+
+def ask(url: str, database: str, depth: int, requests: int) -> None:
+    """Each page `requests` times, for different alerts, companies and words."""
+    chance = random.Random(7)
+    carl = Visitor(url, "carl")
+    with Store.open(database) as store, store.snapshot() as connection:
+        rows, _ = queue(connection, Queue(), None, 500)
+        deep = queue(connection, Queue(), None, depth)[1]
+        far = search(connection, Search(), None, 500).next
+    keys = [row["key"].partition(":")[2] for row in rows]
+    pages = {
+        "queue, to do": lambda: "/alerts",
+        "queue, open, newest": lambda: "/alerts?shelf=open&order=newest",
+        "queue, mine": lambda: "/alerts?shelf=mine",
+        "queue, all, deep": lambda: f"/alerts?shelf=all&order=newest&after={deep.encode()}",
+        "alert": lambda: f"/alerts/{chance.choice(rows)['id']}",
+        "mood, 7 days": lambda: "/mood?days=7",
+        "mood, 28 days": lambda: "/mood?days=28",
+        "company": lambda: f"/companies/{chance.choice(keys)}",
+        "topic": lambda: "/topics/Earnings",
+        "messages, newest": lambda: "/messages",
+        "messages, a word": lambda: f"/messages?q={chance.choice(WORDS)}",
+        "messages, no hit": lambda: f"/messages?q=nowhere{chance.random()}",
+        "messages, deep": lambda: f"/messages?q=nowhere&after={far.encode()}",
+        "message": lambda: f"/messages/bench:{chance.randrange(1000)}",
+        "ledger": lambda: "/ledger",
+        "account": lambda: "/account",
+        "api, alerts": lambda: "/api/v1/alerts",
+        "api, messages": lambda: "/api/v1/messages?q=lawsuit",
+        "api, windows": lambda: (
+            f"/api/v1/windows?key=entity:{chance.choice(keys)}"
+            "&start=2025-06-01T00:00:00Z&end=2026-01-01T00:00:00Z"
+        ),
+    }
+    print(f"{'page':<22}{'p50':>8}{'p95':>8}{'most':>8}   ms")
+    for name, path in pages.items():
+        carl.get(path())
+        took = sorted(_timed(carl, path()) for _ in range(requests))
+        p95 = statistics.quantiles(took, n=20, method="inclusive")[-1]
+        print(f"{name:<22}{statistics.median(took):>8.0f}{p95:>8.0f}{took[-1]:>8.0f}", flush=True)
+
+
+def _timed(visitor: Visitor, path: str) -> float:
+    begun = time.perf_counter()
+    answer = visitor.get(path)
+    took = (time.perf_counter() - begun) * 1000
+    assert answer.status_code == 200, (path, answer.status_code)
+    return took
+
+
+if __name__ == "__main__":
+    main()
