@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 from kafka import TopicPartition
 
 from connectors.errors import BrokerError, KafkaSettingsError
+from connectors.kafka.batches import KafkaRecord
 from connectors.kafka.client import explained, open_consumer
-from connectors.kafka.reader import KafkaRecord, Span, TopicReader
+from connectors.kafka.reader import Span, TopicReader
 from connectors.kafka.records import RecordParser
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.topics import Topic, describe_topic

@@ -5,7 +5,6 @@ One reader serves a replay (all of a range) and a splittable DoFn (a poll at a t
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -13,10 +12,10 @@ from kafka import TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
 from connectors.errors import BrokerError
+from connectors.kafka.batches import KafkaRecord, QuickRecords
 from connectors.kafka.client import explained, open_consumer
 from connectors.kafka.settings import KafkaSettings
 
-_YEAR_10000 = 253_402_300_800_000
 _POLL_SECONDS = 0.5
 _RECORDS_AT_ONCE = 500
 _LOOK_SECONDS = 300.0
@@ -24,27 +23,12 @@ _ANSWER_MS = 3_000
 _BUFFER_BYTES = 16 << 20
 _PARTITION_BYTES = 2 << 20
 
-Headers = tuple[tuple[str, bytes | None], ...]
-
 
 class Span(NamedTuple):
     """Offsets of one partition: from `start` up to and without `end`; None: for ever."""
 
     start: int
     end: int | None
-
-
-class KafkaRecord(NamedTuple):
-    """One record as it lies in Kafka. `timestamp` is the record's own, not the event time; a
-    `value` of None is a tombstone."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: datetime | None
-    headers: Headers
-    key: bytes | None
-    value: bytes | None
 
 
 class TopicReader:
@@ -77,6 +61,7 @@ class TopicReader:
             max_partition_fetch_bytes=_PARTITION_BYTES,
             metadata_max_age_ms=round(look_seconds * 1000),
         )
+        self._consumer._fetcher.PartitionRecords = QuickRecords
         self.add(spans)
 
     def __enter__(self) -> Self:
@@ -187,7 +172,7 @@ class TopicReader:
         records = [
             record
             for held in found.values()
-            for record in map(_record, held)
+            for record in held
             if self._within(record.partition, record.offset)
         ]
         return records, after
@@ -225,18 +210,3 @@ class TopicReader:
             f"the topic {self._topic!r} does not hold the offset {where or 'asked for'} (any "
             "more): its retention has removed it, or the topic was made anew; start at the earliest"
         )
-
-
-def _record(found: Any) -> KafkaRecord:
-    at = found.timestamp
-    return KafkaRecord(
-        found.topic,
-        found.partition,
-        found.offset,
-        datetime.fromtimestamp(at / 1000, UTC)
-        if at is not None and 0 <= at < _YEAR_10000
-        else None,
-        tuple(found.headers),
-        found.key,
-        found.value,
-    )

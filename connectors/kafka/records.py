@@ -7,7 +7,7 @@ import msgspec
 
 from connectors.dead_letter import DeadLetter, dead_letter
 from connectors.errors import Rejected
-from connectors.kafka.reader import KafkaRecord
+from connectors.kafka.batches import KafkaRecord
 from connectors.kafka.sink import Outgoing
 from connectors.message import Message
 from connectors.parsing import MessageParser, decode_json

@@ -7,7 +7,7 @@ import pytest
 
 from connectors.dead_letter import DeadLetter, dead_letter
 from connectors.errors import BrokerError
-from connectors.kafka.reader import KafkaRecord
+from connectors.kafka.batches import KafkaRecord
 from connectors.kafka.records import RecordParser, dead_letter_record
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.sink import KafkaSink, Outgoing

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from connectors.kafka.batches import KafkaRecord
 from connectors.kafka.client import open_producer
 from connectors.kafka.places import locate
-from connectors.kafka.reader import KafkaRecord, Span, TopicReader
+from connectors.kafka.reader import Span, TopicReader
 from connectors.kafka.settings import KafkaSettings
 from infra.kafka.broker import Broker, Security
 
