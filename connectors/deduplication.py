@@ -22,8 +22,8 @@ class DeduplicationStateError(ConnectorError):
 
 
 class Deduplication:
-    """The ids of the last hours. In a replay, `step` is called in order of event time; where it is
-    not, an id is remembered at least as long after the newest as the horizon says."""
+    """The ids of the last hours. `step` must be called in order of event time; where messages come
+    in another one, call `first`, and `forget` with what no message lies below any more."""
 
     def __init__(self, horizon_hours: int = 24) -> None:
         self.horizon_hours = horizon_hours
@@ -32,16 +32,25 @@ class Deduplication:
 
     def step(self, message_id: str, at: int) -> bool:
         """True for the first message of this id. `at`: event time in microseconds, UTC."""
-        hour = at // HOUR
-        while self._segments and (oldest := min(self._segments)) < hour - self.horizon_hours:
-            del self._segments[oldest]
-            self._changed.add(oldest)
+        self.forget(at)
+        return self.first(message_id, at)
+
+    def first(self, message_id: str, at: int) -> bool:
+        """`step` in any order."""
         digest = hashlib.blake2b(message_id.encode(), digest_size=_DIGEST).digest()
         if any(digest in segment for segment in self._segments.values()):
             return False
+        hour = at // HOUR
         self._segments.setdefault(hour, set()).add(digest)
         self._changed.add(hour)
         return True
+
+    def forget(self, at: int) -> None:
+        """Lets go of what is beyond the horizon of `at`."""
+        oldest = at // HOUR - self.horizon_hours
+        for hour in [hour for hour in self._segments if hour < oldest]:
+            del self._segments[hour]
+            self._changed.add(hour)
 
     def __len__(self) -> int:
         """How many ids are remembered."""

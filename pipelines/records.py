@@ -13,11 +13,12 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A message on its way through the live job; `frontier` and `reason` as in `LateMessage`, where
-    it came too late."""
+    it came too late. `watermark`: the source's, behind the message."""
 
     message: Message
     frontier: datetime.datetime | None = None
     reason: str = ""
+    watermark: datetime.datetime | None = None
 
 
 class Tagged(msgspec.Struct, frozen=True, gc=False):

@@ -33,9 +33,9 @@ class _Seen:
     def __init__(self, horizon_hours: int, log: Iterable[tuple[int, str]]) -> None:
         self.core = Deduplication(horizon_hours)
         self.logged = 0
-        for at, name in sorted(log):
+        for at, name in log:
             self.logged += 1
-            self.core.step(name, at)
+            self.core.first(name, at)
 
 
 class DeduplicateArrivals(beam.DoFn):
@@ -60,22 +60,24 @@ class DeduplicateArrivals(beam.DoFn):
         seen = self._memory.take(shard, mark, lambda: _Seen(self._horizon_hours, log.read()))
         message = arrival.message
         at = micros(message.published_at)
-        if not seen.core.step(message.id, at):
+        if not seen.core.first(message.id, at):
             metrics().duplicates(1)
             return
         log.add((at, message.id))
         seen.logged += 1
-        if seen.logged > 2 * len(seen.core) + 1000:
-            self._compact(log, seen, at)
+        if arrival.watermark:  # and not the message: one partition may be days ahead of another
+            seen.core.forget(micros(arrival.watermark))
+            if seen.logged > 2 * len(seen.core) + 1000:
+                self._compact(log, seen, micros(arrival.watermark))
         if arrival.frontier is None:
             yield message
         else:
             metrics().late(arrival.reason)
             yield TaggedOutput(LATE, LateMessage(message, arrival.frontier, arrival.reason))
 
-    def _compact(self, log: Any, seen: _Seen, now: int) -> None:
+    def _compact(self, log: Any, seen: _Seen, watermark: int) -> None:
         """Takes out of the log what is beyond the horizon."""
-        oldest = (now // HOUR - self._horizon_hours) * HOUR
+        oldest = (watermark // HOUR - self._horizon_hours) * HOUR
         kept = [entry for entry in log.read() if entry[0] >= oldest]
         log.clear()
         for entry in kept:

@@ -130,7 +130,8 @@ class ReadRange(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
                 if not tracker.try_claim(taken.progress):
                     self._close()  # the rest was handed to another, who reads it again
                     return
-                yield from map(_emitted, taken.items)
+                for item in taken.items:
+                    yield _emitted(item, taken.progress.watermark)
                 watermark.advance(taken.progress.watermark)
                 if taken.progress.finished or time.monotonic() >= deadline:
                     break
@@ -299,13 +300,13 @@ def _micros_of(event_time: datetime | None) -> int:
     return MIN_TIMESTAMP.micros if event_time is None else micros(event_time)
 
 
-def _emitted(item: Item) -> Any:
+def _emitted(item: Item, watermark: datetime | None) -> Any:
     if isinstance(item, DeadLetter):
         return TaggedOutput(DEAD_LETTERS, create(item, MIN_TIMESTAMP.micros, _WINDOWS))
     arrival = (
-        Arrival(item)
+        Arrival(item, watermark=watermark)
         if isinstance(item, Message)
-        else Arrival(item.message, item.frontier, item.reason)
+        else Arrival(item.message, item.frontier, item.reason, watermark)
     )
     return create(arrival, micros(arrival.message.published_at), _WINDOWS)
 

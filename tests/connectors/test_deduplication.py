@@ -29,3 +29,14 @@ def test_a_cut_at_any_place_changes_nothing(ids: list[str], cut: int) -> None:
 def test_a_state_of_another_release_is_refused() -> None:
     with pytest.raises(DeduplicationStateError, match="another release"):
         Deduplication().load(0, b"\x09" + bytes(16))
+
+
+def test_out_of_order_an_id_is_known_until_it_is_let_go() -> None:
+    """One partition may be days ahead of another."""
+    core = Deduplication(horizon_hours=24)
+    assert core.first("slow", 0)
+    assert core.first("fast", 100 * HOUR)
+    assert not core.first("slow", 0)
+    core.forget(25 * HOUR)
+    assert core.first("slow", 0)
+    assert not core.first("fast", 100 * HOUR)
