@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 LIBRARIES = HERE / "libs"
 DEFAULT_FOLDER = Path(".foreshock") / "flink"
 
-_START_SECONDS = 90.0
+_START_SECONDS = 180.0
 _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 

@@ -46,6 +46,12 @@ def command(
         bool,
         typer.Option("--local", help="Start what is missing on this machine, and stop it again."),
     ] = False,
+    alerts: Annotated[
+        bool,
+        typer.Option(
+            "--alerts/--no-alerts", help="With --local: run the alert process beside the job."
+        ),
+    ] = True,
     demo: Annotated[
         bool, typer.Option("--demo", help="With --local: play the bundled sample, and watch it.")
     ] = False,
@@ -126,7 +132,7 @@ def command(
         until_idle=until_idle,
         publish=publish or local,
         anew=anew,
-        local=Local(root, own_broker=not brokers) if local else None,
+        local=Local(root, own_broker=not brokers, alerts=alerts) if local else None,
         demo=demo,
         json=json,
     ).run()

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,9 +22,10 @@ from connectors.kafka.topics import create_topic
 from pipelines.command.console import err, inert, out, print_json
 from pipelines.command.options import author_key
 from pipelines.configuration import Configuration
+from pipelines.live.flink import FlinkError
 from pipelines.live.graph import VERSION, LiveJob, build
 from pipelines.live.job import LiveResult, prepare, reconciled
-from pipelines.live.local import LocalBroker, LocalMachinery, taken_down
+from pipelines.live.local import LocalBroker, LocalMachinery, alert_process, taken_down
 from pipelines.live.settings import LiveSettings
 from pipelines.live.source import Reading
 from pipelines.live.status import LiveStatus, Observer, write_status
@@ -37,6 +39,8 @@ from pipelines.sources import File, Parsing
 
 _PARTITIONS = 3
 _DEMO_SOURCE = "stocknet"
+_DEMO_SPEED = 200_000.0
+"""Seconds of event time a second: five months in about a minute."""
 
 
 def job_name(topic: str) -> str:
@@ -50,6 +54,7 @@ class Local:
 
     folder: Path
     own_broker: bool
+    alerts: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +89,8 @@ class Session:
 
     def _run_local(self, local: Local) -> None:
         broker = LocalBroker(local.folder / "kafka") if local.own_broker else None
-        machinery = LocalMachinery(local.folder / "flink", broker, self.database, self.config)
+        alerts = alert_process(self.database, self.config) if local.alerts else None
+        machinery = LocalMachinery(local.folder / "flink", broker, alerts)
         with taken_down(broker, machinery):
             kafka = self.kafka
             if broker:
@@ -114,9 +120,10 @@ class Session:
             err.print("The job was stopped by somebody else; the same command goes on from there.")
             return
         if machinery:
-            # What came last may not have been looked at by the alert process yet.
             machinery.cluster.stop()
-            subprocess.run([*machinery.alerts_command, "--once"], check=True, capture_output=True)  # noqa: S603
+        if machinery and machinery.alerts:
+            # It may not have looked at what came last.
+            subprocess.run([*machinery.alerts.command, "--once"], check=True, stdout=sys.stderr)  # noqa: S603
         self._show(reconciled(job))
 
     def _job(self, kafka: KafkaSettings) -> LiveJob:
@@ -160,8 +167,11 @@ class Session:
             )
             return
         err.print("Stopping with a savepoint; Ctrl-C again to stop at once")
-        if job := supervisor.running():
-            say_stopped(stop(supervisor.flink, job, supervisor.folder.savepoints))
+        try:
+            if job := supervisor.running():
+                say_stopped(stop(supervisor.flink, job, supervisor.folder.savepoints))
+        except FlinkError as error:
+            err.print(inert(f"{error} The job goes on from its newest checkpoint."), markup=False)
 
     def _show(self, result: LiveResult) -> None:
         if self.json:
@@ -256,14 +266,16 @@ def _screen(
     machinery: LocalMachinery | None,
 ) -> Iterator[_Screen]:
     observer = Observer(job, supervisor.name, settings.flink)
-    alerts = _Tail(machinery.alerts_log) if machinery else None
+    alerts = None
+    if machinery and machinery.alerts:
+        alerts = _Tail(machinery.cluster.log(machinery.alerts))
     with err.status("Starting") as spinner:
         yield _Screen(observer, supervisor, spinner, alerts)
 
 
 @contextmanager
 def _playing(kafka: KafkaSettings, topic: str) -> Iterator[None]:
-    """Plays the sample meanwhile, as fast as it goes."""
+    """Plays the sample meanwhile."""
     player = threading.Thread(target=_play, args=(kafka, topic), daemon=True)
     player.start()
     yield
@@ -275,7 +287,7 @@ def _play(kafka: KafkaSettings, topic: str) -> None:
         kafka,
         topic,
         dead_letters=kafka.topics.dead_letters,
-        speed=0,
+        speed=_DEMO_SPEED,
         parsing=Parsing(source=_DEMO_SOURCE),
         author_key=None,
         watching=_Quiet(),

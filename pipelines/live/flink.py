@@ -6,7 +6,6 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -41,15 +40,6 @@ class Job(msgspec.Struct, frozen=True):
         return self.state in TERMINAL
 
 
-class Vertex(NamedTuple):
-    """A step as Flink runs it, several of ours together. `watermark`: of its input, milliseconds
-    since 1970; None before the first."""
-
-    id: str
-    name: str
-    watermark: int | None
-
-
 class Checkpoint(msgspec.Struct, frozen=True):
     """`at`: milliseconds since 1970 when it was begun; `path`: where it lies."""
 
@@ -80,12 +70,11 @@ class Flink:
         of_name = [job for job in found if job.name == name]
         return sorted(of_name, key=lambda job: job.started, reverse=True)
 
-    def vertices(self, job: str) -> list[Vertex]:
-        """The steps of a running job, in order."""
-        return [
-            Vertex(one["id"], one["name"], self._watermark(job, one["id"]))
-            for one in self._get(f"/jobs/{job}")["vertices"]
-        ]
+    def watermarks(self, job: str) -> list[int | None]:
+        """Of the input of each step as Flink runs it, several of ours together, in order:
+        milliseconds since 1970, None before the first."""
+        steps = self._get(f"/jobs/{job}")["vertices"]
+        return [self._watermark(job, step["id"]) for step in steps]
 
     def last_checkpoint(self, job: str) -> Checkpoint | None:
         """The newest that is complete."""
@@ -102,15 +91,6 @@ class Flink:
         found = self._get(f"/jobs/{job}/exceptions?maxExceptions=1")
         root: str | None = found.get("root-exception")
         return root
-
-    def counters(self, job: str, vertex: str, ending: str) -> dict[str, float]:
-        """The counters of a step whose names end so, each summed over its tasks."""
-        path = f"/jobs/{job}/vertices/{vertex}/subtasks/metrics"
-        names = [one["id"] for one in self._get(path) if one["id"].endswith(ending)]
-        if not names:
-            return {}
-        query = urlencode({"get": ",".join(names), "agg": "sum"}, quote_via=quote)
-        return {one["id"]: one["sum"] for one in self._get(f"{path}?{query}")}
 
     def cancel(self, job: str) -> None:
         """Asks it to end at once; its checkpoints stay."""

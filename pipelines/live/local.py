@@ -17,8 +17,6 @@ from infra.kafka.broker import Broker, BrokerFailed
 from pipelines.live.flink import FlinkError
 from pipelines.live.settings import LiveSettings
 
-ALERTS = "alerts"
-
 _LISTENER = re.compile(r"PLAINTEXT://127\.0\.0\.1:(\d+)")
 
 
@@ -56,23 +54,21 @@ class LocalBroker:
             self._broker.stop()
 
 
+def alert_process(database: str, config: Path | None) -> Part:
+    """The one that turns what the job finds into alerts; the store must be there."""
+    command = [sys.executable, "-m", "pipelines", "alerts", "run", "--database", database]
+    if config:
+        command += ["--config", str(config.absolute())]
+    return Part("alerts", tuple(command), lambda: True)
+
+
 class LocalMachinery:
-    """Broker (None where it is somebody else's), cluster, and the alert process for `database`.
+    """Broker and alert process, each None where it is somebody else's, and the cluster."""
 
-    The alert process is started with the store in place: begin with `start_broker`.
-    """
-
-    def __init__(
-        self, folder: Path, broker: LocalBroker | None, database: str, config: Path | None
-    ) -> None:
+    def __init__(self, folder: Path, broker: LocalBroker | None, alerts: Part | None) -> None:
+        self.alerts = alerts
+        self.cluster = Cluster(folder, beside=(alerts,) if alerts else ())
         self._broker = broker
-        command = [sys.executable, "-m", "pipelines", "alerts", "run", "--database", database]
-        if config:
-            command += ["--config", str(config.absolute())]
-        self.alerts_command = tuple(command)
-        alerts = Part(ALERTS, self.alerts_command, lambda: True)
-        self.cluster = Cluster(folder, beside=(alerts,))
-        self.alerts_log = self.cluster.log(alerts)
 
     def start(self) -> list[str]:
         """Starts what is not running, and gives the names of it; raises LocalFailed."""

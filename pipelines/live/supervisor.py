@@ -35,6 +35,7 @@ _CANCEL_SECONDS = 60.0
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 _POLL_SECONDS = 0.2
 _LONGEST_REASON = 300
+_LOCK = "supervisor.lock"
 
 Ending = Literal["complete", "stopped"]
 """`complete`: the input has ended, and all that follows from it is done. `stopped`: by somebody."""
@@ -85,7 +86,7 @@ class Status(msgspec.Struct, frozen=True):
 
 def status_of(flink: Flink, job: Job) -> Status:
     """What Flink tells of a job; raises FlinkError."""
-    marks = [vertex.watermark for vertex in flink.vertices(job.id)] if not job.over else []
+    marks = flink.watermarks(job.id) if not job.over else []
     # The first step reads from nothing, so it has none; another without one has seen nothing.
     known = [mark for mark in marks[1:] if mark is not None]
     return Status(
@@ -132,7 +133,7 @@ class JobFolder:
     def held(self) -> Iterator[None]:
         """Nobody else looks after this job meanwhile; raises LiveError where somebody does."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "supervisor.lock").open("a+") as lock:
+        with (self.path / _LOCK).open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -148,11 +149,12 @@ class JobFolder:
 
     def is_held(self) -> bool:
         """Whether somebody looks after the job now."""
-        try:
-            with self.held():
-                return False
-        except LiveError:
-            return True
+        with (self.path / _LOCK).open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
 
     def _unfit(self, graph: GraphIdentity) -> str | None:
         try:
