@@ -61,10 +61,14 @@ class EntityFigures:
 
 @dataclass(frozen=True)
 class Training:
-    """What the training took: hours of wall time, and the machine in words."""
+    """What the training took: hours of wall time, and the machine in words.
+
+    `departures`: in sentences, where it was done otherwise than the recipe says.
+    """
 
     hours: float
     machine: str
+    departures: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,9 +122,7 @@ def model_card(tagger: Tagger, measured: Measured) -> str:
     if measured.ablation:
         parts.append(_ablation(measured.ablation))
     if measured.training:
-        parts.append(
-            f"## Training\n\n{measured.training.hours:.1f} hours on {measured.training.machine}.\n"
-        )
+        parts.append(_training(measured.training))
     parts += [_by_class(SOURCES[source][0], f.evaluation) for source, f in of_source.items()]
     parts.append(_limits(config, rates))
     return "\n".join(parts)
@@ -348,6 +350,14 @@ Accuracy on the split that selects, after each step.
 
 {_table(["step", *sets], rows)}
 """
+
+
+def _training(training: Training) -> str:
+    otherwise = f"\nOtherwise than the recipe says: {training.departures}\n"
+    return f"""## Training
+
+{training.hours:.1f} hours on {training.machine}.
+{otherwise if training.departures else ""}"""
 
 
 def _limits(config: ArtifactConfig, rates: list[PassRate]) -> str:

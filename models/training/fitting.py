@@ -135,11 +135,15 @@ class _Objective:
         passes = 2 if self.plan.consistency else 1
         with torch.autocast(tokens.device.type, torch.bfloat16):
             answers = self.network(tokens.repeat(passes, 1), mask.repeat(passes, 1))
-        weights = torch.tensor([e.example.weight for e in batch], device=tokens.device)
+        weights = torch.tensor([self._weight(e) for e in batch], device=tokens.device)
         total = torch.zeros((), device=tokens.device)
         for head in HEADS:
             total = total + self._head(answers[head], head, batch, weights.repeat(passes))
         return total / (passes * len(batch))
+
+    def _weight(self, one: Encoded) -> float:
+        """How much a label counts: less where teachers speak too, in full where they do not."""
+        return one.example.weight * (1.0 if one.taught is None else 1.0 - self.soft)
 
     def _head(self, answers: Tensor, head: str, batch: list[Encoded], weights: Tensor) -> Tensor:
         passes = len(answers) // len(batch)
@@ -153,7 +157,7 @@ class _Objective:
         )
         loss = (loss * weights).sum()
         if self.soft:
-            loss = (1 - self.soft) * loss + self.soft * self._distance(answers, head, batch)
+            loss = loss + self.soft * self._distance(answers, head, batch)
         if self.plan.consistency:
             loss = loss + self.plan.consistency * _disagreement(answers[labels != UNLABELLED])
         return loss

@@ -34,7 +34,7 @@ def test_the_card_tells_what_was_measured(tagger: Tagger, held_out: list[Example
                 AblationStep("+ teachers", {"tfn": 0.871, "topic": 0.9}),
             ],
             entities=EntityFigures(120, 260, 0.81, (0.76, 0.85), 0.47, (0.43, 0.51)),
-            training=Training(1.25, "two cores"),
+            training=Training(1.25, "two cores", "it was stopped early."),
         ),
     )
     for said in (
@@ -48,7 +48,7 @@ def test_the_card_tells_what_was_measured(tagger: Tagger, held_out: list[Example
         "| + teachers | 0.871 | 0.900 |",
         "120 held-out texts with 260 labelled mentions",
         "| asked for each entity | 0.810 (0.760-0.850) |",
-        "1.2 hours on two cores.",
+        "1.2 hours on two cores.\n\nOtherwise than the recipe says: it was stopped early.\n",
     ):
         assert said in card
     assert card.index("## Behaviour") < card.index("## Limits")

@@ -18,7 +18,8 @@ from models.text import MARKS, normalise
 from models.training import learning
 from models.training.corpora import Example, TrainingDataError
 from models.training.course import Course
-from models.training.fitting import encode, logits
+from models.training.fitting import _Objective, encode, logits, taught
+from models.training.masking import mask_token
 from models.training.material import Material, prepare
 from models.training.network import Network
 from models.training.recipe import base_tokenizer, train
@@ -226,6 +227,22 @@ def test_training_ends_when_it_stops_to_gain(tmp_path: Path) -> None:
     )
     assert outcome.scores == {"accuracy": 0.6}
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 4
+
+
+def test_where_no_teacher_speaks_a_label_counts_in_full(material: Material) -> None:
+    network = Network(TINY, dropout=0.0)
+    tokenizer = base_tokenizer(TINY)
+    batch = encode(material.splits["train"][:4], tokenizer)
+
+    def loss(plan: Tuning, heard: int) -> float:
+        said = taught(batch, logits(network, batch))[:heard] + batch[heard:]
+        cost = _Objective(network, plan, mask_token(tokenizer)).loss(said)
+        return float(cost.detach())
+
+    plain = Tuning(epochs=1, rate=1e-3, token_masking=0.0)
+    distilling = Distilling(epochs=1, rate=1e-3, token_masking=0.0, soft=0.5)
+    assert loss(distilling, heard=0) == loss(plain, heard=0)
+    assert loss(distilling, heard=4) == pytest.approx(0.5 * loss(plain, heard=4), rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["open", "research", "small", "long"])
