@@ -74,6 +74,11 @@ class _Place:
             return pending.at <= self.life.now
         return pending.at <= max(self.frontier + MINUTE, self.life.now)
 
+    def withdrawal(self, name: str) -> Withdrawal:
+        """Of the pending event of this id, which is no longer pending then."""
+        pending = self.pending.pop(name)
+        return Withdrawal(pending.alert_id, name, max(pending.at, self.life.now))
+
 
 @dataclass
 class Follower:
@@ -159,7 +164,7 @@ class Follower:
         for one in found:
             after.pending.pop(one.event_id, None)
         over = [name for name, one in after.pending.items() if after.passed(one)]
-        gone = [Withdrawal(after.pending.pop(name).alert_id, name, after.life.now) for name in over]
+        gone = [after.withdrawal(name) for name in over]
         filed += record_withdrawals(tx, gone, self.enrich, self.run_id, now)
         new = self._file(tx, fresh, now)
         changes = {one.event_id: one for one in fresh}

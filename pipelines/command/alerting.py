@@ -99,7 +99,7 @@ class _Shown:
     """For people."""
 
     def begun(self, configuration: str, url: str) -> None:
-        err.print(f"Following configuration {configuration} in {url}", markup=False)
+        self._remark(f"Following configuration {configuration} in {url}")
 
     def filed(self, rows: Sequence[LedgerRow]) -> None:
         for row in rows:
@@ -114,14 +114,16 @@ class _Shown:
             out.print(line, soft_wrap=True)
 
     def away(self, error: StoreError, seconds: float) -> None:
-        err.print(inert(f"{error} Trying again in {seconds:g} s."), style="yellow", markup=False)
+        self._remark(f"{error} Trying again in {seconds:g} s.", "yellow")
 
     def ruled(self, rules: RulesFile) -> None:
         if rules.refused:
-            said, style = f"{rules.refused} The version before holds on.", "yellow"
+            self._remark(f"{rules.refused} The version before holds on.", "yellow")
         else:
-            said, style = f"{rules.path} has changed: version {rules.router.version} holds.", ""
-        err.print(inert(said), style=style, markup=False)
+            self._remark(f"{rules.path} has changed: version {rules.router.version} holds.")
+
+    def _remark(self, text: str, style: str = "") -> None:
+        err.print(inert(text), style=style, markup=False, soft_wrap=True)
 
 
 class _Lines(_Shown):

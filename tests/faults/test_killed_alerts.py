@@ -23,7 +23,7 @@ from pipelines.audit import prove
 from tests.alerting.test_lifecycle import NOON, spike
 from tests.end_to_end.stores import final_events
 from tests.pipelines.commits import MESSAGES, Minute, committed, final_alerts, prepared, replayed
-from tests.pipelines.test_alert_routing import RULES
+from tests.pipelines.test_alert_routing import EMAIL, RULES
 from tests.pipelines.test_following import Remarks, follower
 
 KILLS = 25
@@ -112,13 +112,21 @@ def told(store: Store) -> list[str]:
 def test_it_ends_in_order_when_asked_and_no_second_one_works(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     Store.open(url).close()
+    rules, config = tmp_path / "rules.toml", tmp_path / "foreshock.toml"
+    rules.write_text(RULES, encoding="utf-8")
+    config.write_text(EMAIL, encoding="utf-8")
     command = [sys.executable, "-m", "pipelines", "alerts", "run", "--database", url]
+    command += ["--rules", str(rules), "--config", str(config)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert "Following configuration" in process.stderr.readline()
     second = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert second.returncode == 1
     assert "another process holds the lock" in second.stderr
+    rules.write_text("[", encoding="utf-8")
+    assert "cannot be used" in process.stderr.readline()
+    rules.write_text(f"{RULES}# as before\n", encoding="utf-8")
+    assert "has changed: version" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE) == 0
     process.stderr.close()

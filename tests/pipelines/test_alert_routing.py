@@ -31,6 +31,13 @@ from tests.pipelines.ledgers import CLOCK, RUN
 from tests.pipelines.test_following import Killed, minute, surge
 
 MINUTE = timedelta(minutes=1)
+EMAIL = """
+[channels.email]
+kind = "email"
+host = "localhost"
+sender = "alerts@example.org"
+security = "none"
+"""
 RULES = """
 [people.jane]
 email = "jane@example.org"
@@ -209,10 +216,7 @@ def test_the_documentations_example_can_be_used(path: Path) -> None:
 
 def test_the_command_says_what_would_happen(path: Path, tmp_path: Path) -> None:
     config = tmp_path / "foreshock.toml"
-    config.write_text(
-        '[channels.email]\nkind = "email"\nhost = "localhost"\nsender = "a@example.org"\n',
-        encoding="utf-8",
-    )
+    config.write_text(EMAIL, encoding="utf-8")
     run = CliRunner().invoke
     command = ["alerts", "test-route", "--rules", str(path), "--config", str(config)]
     found = run(app, [*command, "--key", "entity:A", "--at", "2026-03-02T12:00Z"])
