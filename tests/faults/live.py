@@ -9,6 +9,7 @@ topic without a disturbance, and compares all final rows. Exits with 1 where any
 """
 
 import argparse
+import logging
 import os
 import random
 import signal
@@ -207,6 +208,7 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=20_000, help="at most, of the sample")
     parser.add_argument("--keep", type=Path, help="folder for logs; default: one that is removed")
     given = parser.parse_args()
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it tells of each lost connection
     chance = random.Random(given.seed)
     targets = [chance.choice(TARGETS) for _ in range(given.kills)]
     with ExitStack() as stack:
