@@ -21,8 +21,10 @@ from alerting.spike import identity
 DELIVERED, DEAD = "delivered", "dead"
 State = Literal["pending", "delivered", "dead"]
 
+UNDER_WAY = "being sent, or the process ended while it was"
+"""`last_error` of a row that is being tried."""
+
 _LONGEST_ERROR = 500
-_UNDER_WAY = "being sent, or the process ended while it was"
 
 
 class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,7 +85,7 @@ def taken(delivery: Delivery, settings: DeliverySettings, now: datetime) -> Deli
         delivery,
         attempts=delivery.attempts + 1,
         next_attempt_at=now + timedelta(seconds=settings.lease_seconds),
-        last_error=_UNDER_WAY,
+        last_error=UNDER_WAY,
     )
 
 

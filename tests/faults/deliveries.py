@@ -11,11 +11,13 @@ import tempfile
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event as Signal
 from pathlib import Path
 from threading import Event
 
 from alerting.channels.settings import MailSettings, WebhookSettings
-from alerting.delivery import DELIVERED, Delivery, DeliverySettings
+from alerting.delivery import DELIVERED, UNDER_WAY, Delivery, DeliverySettings
 from connectors.kafka.settings import KafkaSettings
 from connectors.store import Store
 from connectors.store.sole import Sole
@@ -27,11 +29,11 @@ from pipelines.alerting.ruling import RulesFile
 from pipelines.audit import prove
 from tests.end_to_end.stores import final_events
 from tests.faults.test_killed_alerts import history, told
-from tests.pipelines.commits import Minute, committed, final_alerts, prepared, replayed
+from tests.pipelines.commits import committed, final_alerts, prepared, replayed
 from tests.pipelines.outboxes import outbox
 from tests.pipelines.test_following import Remarks, follower
 from tests.servers import mail, webhooks
-from tests.servers.webhooks import Behaviour, Handler, answer
+from tests.servers.webhooks import Behaviour, Handler, Request, answer
 
 RULES = """
 people.jane = {hook = "jane@bank.example", mail = "jane@bank.example"}
@@ -43,6 +45,7 @@ SETTINGS = DeliverySettings(
 )
 _A_KILL = 2  # minutes of event time that are new at each
 _DEADLINE = 600.0
+_SILENCE = 3.0  # seconds after which nothing more is to be told
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload([__name__])
 
@@ -55,11 +58,13 @@ class Seen:
     requests: int = 0
     mails: list[str] = field(default_factory=list)
     kills: int = 0
+    midway: int = 0
     events: int = 0
 
     def __str__(self) -> str:
         return (
-            f"{self.kills} kills, {self.events} events of the ledger; "
+            f"{self.kills} kills, after {self.midway} a notice was on its way; "
+            f"{self.events} events of the ledger; "
             f"webhook: {self.requests} requests, {len(self.bodies)} keys taken; "
             f"e-mail: {len(self.mails)} taken, {len(set(self.mails))} Message-IDs"
         )
@@ -93,8 +98,15 @@ def storm(url: str, folder: Path, kills: int, seed: int) -> Seen:
             place = Place(url, folder, hook.url, box.port)
             for start in range(0, len(final), _A_KILL):
                 minutes = slice(start, start + _A_KILL)
-                _kill(place, store, said[minutes], final[minutes], chance)
+                process = _started(place)
+                committed(store, said[minutes], final=False)
+                process.join(chance.uniform(0.0, 0.2))
+                committed(store, final[minutes], final=True)
+                if chance.random() < 0.7:  # in the middle of telling, if there is something to tell
+                    _until_more(hook.requests, process)
+                _kill(process, chance)
                 seen.kills += 1
+                seen.midway += any(row.last_error == UNDER_WAY for row in _pending(store))
             _finish(place, store, unbroken)
             seen.requests = len(hook.requests)
             seen.mails = [str(one["Message-ID"]) for one in box.mails]
@@ -120,8 +132,8 @@ def _half(chance: random.Random, seen: Seen) -> Behaviour:
     return behaviour
 
 
-def run(place: Place) -> None:
-    """The process that is killed."""
+def run(place: Place, at_work: Signal) -> None:
+    """The process that is killed; it says when it has begun."""
     hook = WebhookSettings(url=place.hook, secret_file=place.folder / "secret", timeout_seconds=0.4)
     post = MailSettings(
         host="127.0.0.1", port=place.mail_port, sender="us@x.example", security="none"
@@ -133,26 +145,33 @@ def run(place: Place) -> None:
         one = follower(store)
         one.tell = routing.tell
         with delivering(Courier(store, channels, SETTINGS), stop):
+            at_work.set()
             work(one, Sole(store, LOCK), pause=stop.wait, watching=Remarks(), routing=routing)
 
 
-def _kill(
-    place: Place, store: Store, said: list[Minute], final: list[Minute], chance: random.Random
-) -> None:
-    process = _processes.Process(target=run, args=(place,))
-    process.start()
-    committed(store, said, final=False)
-    process.join(chance.uniform(0.0, 0.5))
-    committed(store, final, final=True)
-    process.join(chance.uniform(0.0, 0.5))
+def _until_more(requests: list[Request], process: BaseProcess) -> None:
+    before, deadline = len(requests), time.monotonic() + _SILENCE
+    while len(requests) == before and time.monotonic() < deadline:
+        process.join(0.002)
+
+
+def _kill(process: BaseProcess, chance: random.Random) -> None:
+    process.join(chance.uniform(0.0, 0.2))
     assert process.is_alive(), "it ended by itself"
     process.kill()
     process.join()
 
 
-def _finish(place: Place, store: Store, unbroken: Store) -> None:
-    process = _processes.Process(target=run, args=(place,))
+def _started(place: Place) -> BaseProcess:
+    at_work = _processes.Event()
+    process = _processes.Process(target=run, args=(place, at_work))
     process.start()
+    assert at_work.wait(_DEADLINE)
+    return process
+
+
+def _finish(place: Place, store: Store, unbroken: Store) -> None:
+    process = _started(place)
     wanted, deadline = final_events(unbroken), time.monotonic() + _DEADLINE
     try:
         while _pending(store) or final_events(store) != wanted:
