@@ -109,12 +109,15 @@ def gather(store: Store, wanted: ColumnElement[bool]) -> Dossier:
         ]
         events = [event for event in chain if event.alert_id in ids]
         found = {e.details["spike_id"] for e in events if "spike_id" in e.details}
+        spiked = _by_id(connection, spikes, found)
+        # Beside a live job one run finds spikes, and another one makes alerts of them.
+        found_by = {e.run_id for e in events} | {row["run_id"] for row in spiked}
         named = {name for row in chosen for name in row["evidence"]["message_ids"]}
         return Dossier(
             alerts=chosen,
-            spikes=_by_id(connection, spikes, found),
+            spikes=spiked,
             messages=_messages(connection, named),
-            runs=_by_id(connection, runs, {e.run_id for e in events if e.run_id is not None}),
+            runs=_by_id(connection, runs, {name for name in found_by if name is not None}),
             ledger=chain,
         )
 
