@@ -12,11 +12,13 @@ from pipelines.command.replay import run_replay, show
 from pipelines.sample import SAMPLE
 from pipelines.sources import File, Parsing
 
+_FOLDER = Path(".foreshock")
+
 
 def command(
     folder: Annotated[
         Path, typer.Option("--folder", help="Where the store and the report go.")
-    ] = Path(".foreshock"),
+    ] = _FOLDER,
     json: Json = False,
 ) -> None:
     """Run the bundled sample of real tweets through everything, and write a report."""
@@ -34,3 +36,5 @@ def command(
     show(result, database)
     out.print(f"All alerts: foreshock alerts list --database {database}", soft_wrap=True)
     out.print(f"Report: {report.resolve()}", soft_wrap=True)
+    if folder == _FOLDER:
+        out.print("Look around and decide: foreshock console --demo")
