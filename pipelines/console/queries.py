@@ -22,6 +22,7 @@ from connectors.store.schema import (
     alerts,
     corrections,
     deliveries,
+    incident_members,
     messages,
     tags,
     window_stats,
@@ -153,6 +154,19 @@ def deliveries_of(connection: Connection, alert_id: str) -> list[Row]:
     """Who was told of the alert, in the order of recording."""
     wanted = select(deliveries).where(deliveries.c.alert_id == alert_id)
     return _rows(connection, wanted.order_by(deliveries.c.recorded_at, deliveries.c.id))
+
+
+def same_story(connection: Connection, alert_id: str, limit: int) -> list[Row]:
+    """The other alerts of its incident, by time of opening."""
+    members = incident_members.c
+    incident = select(members.incident_id).where(members.alert_id == alert_id).scalar_subquery()
+    wanted = (
+        select(alerts)
+        .join(incident_members, members.alert_id == alerts.c.id)
+        .where(members.incident_id == incident, members.alert_id != alert_id)
+        .order_by(members.opened_at, members.alert_id)
+    )
+    return _rows(connection, wanted.limit(limit))
 
 
 def opened(connection: Connection, span: Period, key: str | None, limit: int) -> list[Row]:

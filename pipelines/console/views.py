@@ -85,7 +85,7 @@ def line(row: Row, now: datetime) -> Line:
 
 
 def _marks(row: Row, now: datetime) -> list[str]:
-    marks = []
+    marks = [] if row["final"] else ["provisional"]
     if row["acknowledged_by"]:
         marks.append(f"seen by {row['acknowledged_by']}")
     if row["assigned_to"]:

@@ -69,6 +69,7 @@ class Alert(BaseModel):
     kind: str
     state: str
     severity: Severity
+    final: bool
     opened_at: datetime
     updated_at: datetime
     resolved_at: datetime | None

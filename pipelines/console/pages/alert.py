@@ -22,6 +22,7 @@ Triager = Annotated[Caller, Depends(Action(Permission.TRIAGE))]
 Closer = Annotated[Caller, Depends(Action(Permission.CLOSE))]
 Exporter = Annotated[Caller, Depends(Action(Permission.EXPORT))]
 
+_STORY = 50
 _SNOOZES = (1, 4, 8, 24, 72, 168)
 
 
@@ -120,6 +121,7 @@ def _page(
         view = views.alert_in_full(connection, row)
         events = views.history(queries.events_of(connection, alert_id))
         told = queries.deliveries_of(connection, alert_id)
+        story = queries.same_story(connection, alert_id, _STORY)
     return page(
         request,
         "alert.html",
@@ -132,6 +134,7 @@ def _page(
         subject=views.subject_path(row["key"]),
         events=events,
         deliveries=told,
+        story=[views.line(other, here.now()) for other in story],
         refusal=refusal,
         assignees=deciding.assignees(here) if caller.may(Permission.TRIAGE) else (),
         snoozes=_SNOOZES,

@@ -3,17 +3,17 @@
 (() => {
   const live = document.getElementById("live");
   if (live) {
-    let changes = 0;
+    const changed = new Set();
     const source = new EventSource(`/api/v1/events?after=${live.dataset.after}`);
-    source.addEventListener("alert", () => {
-      changes += 1;
-      live.querySelector("span").textContent =
-        changes === 1 ? "1 change since this page was made." : `${changes} changes since this page was made.`;
+    source.addEventListener("alert", (event) => {
+      changed.add(JSON.parse(event.data).alert_id);
+      const alerts = changed.size === 1 ? "1 alert" : `${changed.size} alerts`;
+      live.querySelector("span").textContent = `${alerts} changed since this page was made.`;
       live.hidden = false;
     });
     addEventListener("pagehide", () => source.close());
   }
-  for (const select of document.querySelectorAll("form.filters select")) {
+  for (const select of document.querySelectorAll("form.filters[method=get] select")) {
     select.addEventListener("change", () => select.form.requestSubmit());
   }
   for (const button of document.querySelectorAll("button[data-copy]")) {

@@ -182,4 +182,4 @@ def test_an_open_queue_says_that_something_happened(
     assert browser.value(
         "new Promise(done => { const look = () => document.getElementById('live').hidden"
         " ? setTimeout(look, 50) : done(document.getElementById('live').innerText); look(); })"
-    ).startswith("1 change")
+    ).startswith("1 alert changed")

@@ -14,7 +14,7 @@ from connectors.store.schema import messages
 from models.training.corrections import read_corrections
 from pipelines.audit import prove
 from tests.pipelines.console.visiting import Visitor, populate, serving
-from tests.pipelines.ledgers import stored
+from tests.pipelines.ledgers import CLOCK, stored
 
 VisitorNamed = Callable[[str], Visitor]
 
@@ -51,6 +51,16 @@ def test_a_case_from_the_queue_to_the_regulator(fresh: str) -> None:
         assert "Acknowledged by <bdi>carl</bdi>" in page
         assert "Asked the desk; &lt;b&gt;they&lt;/b&gt; knew." in page
         assert alerts(carl, "to-do") == [other]
+        assert other not in carl.get(f"/alerts/{alert}").text
+        with Store.open(fresh) as store, store.transaction() as tx:
+            tx.upsert(
+                "incident_members",
+                [
+                    {"alert_id": one, "incident_id": alert, "opened_at": CLOCK, "stories": []}
+                    for one in both
+                ],
+            )
+        assert f'href="/alerts/{other}"' in carl.get(f"/alerts/{alert}").text
         assert alerts(Visitor(url, "cleo"), "mine") == [alert]
         again = carl.post(f"/alerts/{alert}/acknowledge")
         assert again.status_code == 409
