@@ -4,7 +4,7 @@ Of an address only the host is ever named: the rest of it may be a secret.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -46,10 +46,10 @@ class Endpoint:
     """Where to send to. `timeout_seconds`: without a byte from the other side; `ca_file`: the
     authority that signed its certificate, PEM (None: those that the system trusts)."""
 
-    url: str
+    url: str = field(repr=False)
     timeout_seconds: float
     ca_file: Path | None = None
-    auth: AuthBase | None = None
+    auth: AuthBase | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         checked_authority(self.ca_file)

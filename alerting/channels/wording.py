@@ -18,7 +18,8 @@ _BEFORE = {
     "withdrawn": "Withdrawn: ",
     "resolved": "Resolved: ",
     "escalated": "Nobody acknowledged: ",
-    "digest": "Held back: ",
+    "released": "Held back until now: ",
+    "digest": "Digest of what was held back: ",
 }
 _environment = jinja2.Environment(
     loader=jinja2.PackageLoader("alerting.channels", "."),
