@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
     true,
 )
 from sqlalchemy.types import TypeEngine
@@ -167,6 +168,25 @@ window_stats = Table(
     PrimaryKeyConstraint("configuration", "key", "seconds", "start"),
     # What was written of all keys within a period, and since when there is anything.
     Index(None, "configuration", "seconds", "start"),
+    # The hours that dashboards draw, without their table and without the far more minutes.
+    Index(
+        "ix_window_stats_hours",
+        "configuration",
+        "key",
+        "start",
+        postgresql_include=[
+            "messages",
+            "negative",
+            "neutral",
+            "positive",
+            "abstained",
+            "repeats",
+            "new_negative",
+            "weight_new_negative",
+        ],
+        postgresql_where=text("seconds = 3600"),
+        sqlite_where=text("seconds = 3600"),
+    ),
     sqlite_with_rowid=False,
 )
 

@@ -54,11 +54,15 @@ def for_sqlite(sql: str, scope: Scope, interval: int = 60) -> str:
     if found := re.search(r"WITHIN GROUP|now\(\)", filled):
         raise OnlyPostgresql(f"SQLite has no {found[0]}")
     for pattern, replacement in _OF_SQLITE:
-        filled = re.sub(pattern, replacement, filled)
+        filled = re.sub(pattern, replacement, filled, flags=re.DOTALL)
     return filled
 
 
 _OF_SQLITE = (
+    (
+        r"CROSS JOIN LATERAL \(SELECT \* FROM tags t\s+WHERE (.*?)\s+LIMIT 100000\) AS t",
+        r"JOIN tags t ON \1",
+    ),
     (r"extract\(epoch from ([\w.]+)\)", r"unixepoch(\1)"),
     (r"([\w.]+) \+ interval '1 minute'", r"strftime('%Y-%m-%d %H:%M:%f000', \1, '+1 minute')"),
     (

@@ -5,6 +5,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from pipelines.dashboards import panels, sql
 
 UID = "foreshock-company"
+MINUTES = 1000
+
 _TICKER = "${company:sqlstring}"
 _KEY = f"'entity:' || {_TICKER}"
 
@@ -14,33 +16,43 @@ WHERE {sql.OF_RULES} AND key LIKE 'entity:%' AND seconds = 3600 AND $__timeFilte
 GROUP BY key ORDER BY sum(messages) DESC, key LIMIT 2000
 """
 
-_THEIR_MESSAGES = f"""
-FROM window_stats w
-JOIN tags t ON t.published_at >= w.start AND t.published_at < w.start + interval '1 minute'
-  AND NOT t.listing AND CAST(t.entities AS TEXT) LIKE '%"' || {_TICKER} || '"%'
+
+def _latest(minutes: int) -> str:
+    """Messages of the latest minutes that have any: so many looks at the index on time, however
+    long the time shown. Lateral and limited, as the planner thinks little of a text that holds a
+    ticker, and would rather compare every message with every minute."""
+    return f"""
+FROM (
+  SELECT start FROM window_stats
+  WHERE {sql.OF_RULES} AND key = {_KEY} AND seconds = 60 AND $__timeFilter(start)
+  ORDER BY start DESC LIMIT {minutes}
+) AS w
+CROSS JOIN LATERAL (SELECT * FROM tags t
+  WHERE t.published_at >= w.start AND t.published_at < w.start + interval '1 minute'
+    AND NOT t.listing AND CAST(t.entities AS TEXT) LIKE '%"' || {_TICKER} || '"%'
+  LIMIT 100000) AS t
 JOIN messages m ON m.id = t.message_id
-WHERE w.{sql.OF_RULES} AND w.key = {_KEY} AND w.seconds = 60 AND $__timeFilter(w.start)
 """
-"""The minutes of the company lead to its messages through the index on time."""
+
 
 MESSAGES = f"""
 SELECT t.published_at AS "published",
   coalesce(t.by_entity -> {_TICKER} ->> 'sentiment', t.sentiment) AS "sentiment",
   t.topic AS "topic", coalesce(m.title || '. ', '') || m.text AS "text", m.source AS "source",
   m.url AS "address", t.repeat AS "repeat"
-{_THEIR_MESSAGES}
+{_latest(100)}
 ORDER BY t.published_at DESC, m.id LIMIT 100
 """
 
 TOPICS = f"""
 SELECT t.topic AS "topic", count(*) AS "messages"
-{_THEIR_MESSAGES}
+{_latest(MINUTES)}
 GROUP BY t.topic ORDER BY 2 DESC, 1 LIMIT 20
 """
 
 SOURCES = f"""
 SELECT m.source AS "source", count(*) AS "messages"
-{_THEIR_MESSAGES}
+{_latest(MINUTES)}
 GROUP BY m.source ORDER BY 2 DESC, 1 LIMIT 20
 """
 
@@ -114,8 +126,13 @@ def build() -> Dashboard:
                 low=0,
                 high=1,
             ),
-            panels.bars("Topics", "What the messages are about.", TOPICS),
-            panels.bars("Sources", "Where the messages come from.", SOURCES),
+            panels.bars(
+                "Topics",
+                "What the newest messages in the time shown are about: those of the thousand "
+                "latest minutes that have any.",
+                TOPICS,
+            ),
+            panels.bars("Sources", "Where these messages come from.", SOURCES),
             panels.rows(
                 "Alerts of the company",
                 "Alerts that opened in the time shown, the newest first.",

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from pipelines.dashboards import panels
+from pipelines.dashboards import panels, sql
 
 UID = "foreshock-health"
 
@@ -24,10 +24,12 @@ FROM late_messages
 GROUP BY 1 ORDER BY 2 DESC, 1
 """
 
-STORED = """
-SELECT $__timeGroup(published_at, $__interval) AS "time", count(*) AS "messages"
-FROM tags
-WHERE $__timeFilter(published_at)
+STORED = f"""
+SELECT $__timeGroup(start, $__interval) AS "time",
+  sum(CASE WHEN final THEN messages ELSE 0 END) AS "final",
+  sum(CASE WHEN final THEN 0 ELSE messages END) AS "provisional"
+FROM window_stats
+WHERE {sql.OF_RULES} AND key = 'overall' AND {sql.BUCKETS} AND $__timeFilter(start)
 GROUP BY 1 ORDER BY 1
 """
 
@@ -44,7 +46,11 @@ def build() -> Dashboard:
         UID,
         "Pipeline health",
         "Is the job alive, does it keep up, is anything put aside, has the model drifted?",
-        [panels.store_variable(), panels.metrics_variable()],
+        [
+            panels.store_variable(),
+            panels.configuration_variable(),
+            panels.metrics_variable(),
+        ],
         [
             panels.metric_number(
                 "Unread",
@@ -216,8 +222,9 @@ def build() -> Dashboard:
                 ],
             ),
             panels.stacked(
-                "Messages stored",
-                "Tagged messages in the store, by event time.",
+                "Messages in windows",
+                "Messages that windows count, by event time: in final buckets, and in those that "
+                "may still change.",
                 STORED,
                 width=24,
             ),

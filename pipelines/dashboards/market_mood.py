@@ -15,7 +15,7 @@ TOPICS = f"""
 SELECT $__timeGroup(start, $__interval) AS "time", substr(key, 7) AS "metric",
   sum(new_negative) AS "value"
 FROM window_stats
-WHERE {sql.OF_RULES} AND key LIKE 'topic:%' AND {sql.BUCKETS} AND $__timeFilter(start)
+WHERE {sql.OF_RULES} AND {sql.ALL_TOPICS} AND {sql.BUCKETS} AND $__timeFilter(start)
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 
@@ -96,14 +96,14 @@ def build() -> Dashboard:
                 "Companies that move",
                 "Companies with most new negative stories in the time shown. Change: those of its "
                 "second half less those of its first. Click one to see it.",
-                sql.movers("entity:", "company"),
+                sql.movers(sql.COMPANIES, "company"),
                 links=[_COMPANY],
                 units=[("negative share", "percentunit")],
             ),
             panels.rows(
                 "Topics that move",
                 "Topics with most new negative stories, in the same columns. Click one to see it.",
-                sql.movers("topic:", "topic"),
+                sql.movers(sql.ALL_TOPICS, "topic"),
                 links=[_TOPIC],
                 units=[("negative share", "percentunit")],
             ),

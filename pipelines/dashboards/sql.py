@@ -5,6 +5,8 @@ They are written for Grafana's PostgreSQL data source, with its macros, in SQL t
 takes after the few replacements of `pipelines.dashboards.asking`.
 """
 
+from models.tags import TOPICS
+
 OF_RULES = "configuration = ${configuration:sqlstring}"
 
 BUCKETS = "seconds = CASE WHEN $__interval_ms >= 3600000 THEN 3600 ELSE 60 END"
@@ -15,6 +17,12 @@ WHOLE = """seconds = CASE WHEN $__unixEpochTo() - $__unixEpochFrom() > 172800
 """For sums over the time shown: hours where it is more than two days."""
 
 USUAL_DAYS = 28
+
+COMPANIES = "key LIKE 'entity:%'"
+ALL_TOPICS = "key IN ({})".format(", ".join(f"'topic:{topic}'" for topic in TOPICS))
+"""By name, for which the index has a place each."""
+
+_NAME_AT = {COMPANIES: len("entity:") + 1, ALL_TOPICS: len("topic:") + 1}
 
 
 def volume(key: str) -> str:
@@ -99,15 +107,18 @@ GROUP BY window_end ORDER BY 1
 """
 
 
-def movers(prefix: str, name: str) -> str:
-    """Keys with most new negative stories; the change is that from the first half of the time."""
+def movers(keys: str, name: str) -> str:
+    """Keys with most new negative stories; the change is that from the first half of the time.
+
+    `keys`: COMPANIES or ALL_TOPICS; `name`: the column of their names.
+    """
     half = "extract(epoch from start) >= 0.5 * $__unixEpochFrom() + 0.5 * $__unixEpochTo()"
     return f"""
-SELECT substr(key, {len(prefix) + 1}) AS "{name}", sum(new_negative) AS "new negative stories",
+SELECT substr(key, {_NAME_AT[keys]}) AS "{name}", sum(new_negative) AS "new negative stories",
   sum(CASE WHEN {half} THEN new_negative ELSE -new_negative END) AS "change",
   sum(messages) AS "messages", {NEGATIVE_SHARE}
 FROM window_stats
-WHERE {OF_RULES} AND key LIKE '{prefix}%' AND {WHOLE} AND $__timeFilter(start)
+WHERE {OF_RULES} AND {keys} AND {WHOLE} AND $__timeFilter(start)
 GROUP BY key ORDER BY 2 DESC, 4 DESC, 1 LIMIT 25
 """
 

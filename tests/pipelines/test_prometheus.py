@@ -122,7 +122,9 @@ def test_a_prometheus_draws_every_panel_of_the_jobs_health_and_speaks_up(tmp_pat
     assert not [one for one in done if one.status in ("failed", "skipped")]
     empty = {(one.part, one.query) for one in done if one.status == "empty"}
     assert empty - IN_THE_ARTIFACT == {
-        ("Messages stored", "A"),
+        ("variable configuration", ""),
+        ("annotation Alerts", "Alerts"),
+        ("Messages in windows", "A"),
         ("Dead letters in the store", "A"),
         ("Late messages in the store", "A"),
         ("Runs", "A"),

@@ -294,6 +294,23 @@ def upgrade() -> None:
         "window_stats",
         ["configuration", "seconds", "start"],
     )
+    op.create_index(
+        "ix_window_stats_hours",
+        "window_stats",
+        ["configuration", "key", "start"],
+        postgresql_include=[
+            "messages",
+            "negative",
+            "neutral",
+            "positive",
+            "abstained",
+            "repeats",
+            "new_negative",
+            "weight_new_negative",
+        ],
+        postgresql_where=sa.text("seconds = 3600"),
+        sqlite_where=sa.text("seconds = 3600"),
+    )
     op.create_table(
         "tags",
         sa.Column("message_id", sa.Text, nullable=False),
