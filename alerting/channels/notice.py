@@ -26,8 +26,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """Times are UTC, and of the events. `id` is the idempotency key: the same at every attempt, for
     one event, one channel and one recipient.
 
-    `event`: opened, updated, revised, withdrawn, resolved, escalated, released or digest. `title`
-    and `summary` say it in words, `link` is the alert's page. `step`: 0 for the first who are told.
+    `event`: opened, updated, revised, withdrawn, resolved, escalated or digest. `title` and
+    `summary` say it in words, `link` is the alert's page. `step`: 0 for the first who are told.
     `route` and `rules` name what decided that they are. `held`: in a digest, what it makes up for.
     """
 

@@ -18,7 +18,6 @@ _BEFORE = {
     "withdrawn": "Withdrawn: ",
     "resolved": "Resolved: ",
     "escalated": "Nobody acknowledged: ",
-    "released": "Held back until now: ",
     "digest": "Digest of what was held back: ",
 }
 _environment = jinja2.Environment(
