@@ -19,6 +19,7 @@ from connectors.kafka.intake import IntakeSettings
 from connectors.kafka.places import parse_place
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.topics import create_topic
+from connectors.store import Store
 from pipelines.command.console import err, inert, out, print_json
 from pipelines.command.options import author_key
 from pipelines.configuration import Configuration
@@ -29,6 +30,7 @@ from pipelines.live.local import LocalBroker, LocalMachinery, alert_process, tak
 from pipelines.live.settings import LiveSettings
 from pipelines.live.source import Reading
 from pipelines.live.status import LiveStatus, Observer, write_status
+from pipelines.live.storing import finish
 from pipelines.live.submission import Submission
 from pipelines.live.supervisor import Machinery, Status, Supervisor, stop
 from pipelines.metrics.endpoint import endpoint
@@ -119,6 +121,7 @@ class Session:
         if ending == "stopped":
             err.print("The job was stopped by somebody else; the same command goes on from there.")
             return
+        _note_the_end(job)
         if machinery:
             machinery.cluster.stop()
         if machinery and machinery.alerts:
@@ -187,6 +190,12 @@ class Session:
             markup=False,
             soft_wrap=True,
         )
+
+
+def _note_the_end(job: LiveJob) -> None:
+    """The job says so itself, but was perhaps stopped after it had."""
+    with Store.existing(job.database) as store, store.transaction() as tx:
+        finish(tx, job.run_id, datetime.now(UTC))
 
 
 class _Screen:

@@ -13,8 +13,9 @@ from apache_beam.coders import VarIntCoder
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.transforms.core import RestrictionProvider
-from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
-from apache_beam.transforms.window import TimestampedValue
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.window import GlobalWindow, TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
 KEYS = 7
@@ -62,16 +63,28 @@ class Count(beam.DoFn):
 
 
 class CountByKey(beam.DoFn):
-    """(key, number) -> (number, how many of its key so far)."""
+    """(key, number) -> (number, how many of its key so far); at the end (-1 - key, how many)."""
 
     SEEN = ReadModifyWriteStateSpec("seen", VarIntCoder())
+    END = TimerSpec("end", TimeDomain.WATERMARK)
 
     def process(
-        self, element: tuple[int, int], seen: Any = beam.DoFn.StateParam(SEEN)
+        self,
+        element: tuple[int, int],
+        seen: Any = beam.DoFn.StateParam(SEEN),
+        end: Any = beam.DoFn.TimerParam(END),
     ) -> Iterator[tuple[int, int]]:
         count = (seen.read() or 0) + 1
         seen.write(count)
+        if count == 1:
+            end.set(GlobalWindow().max_timestamp())
         yield element[1], count
+
+    @on_timer(END)
+    def end(
+        self, key: Any = beam.DoFn.KeyParam, seen: Any = beam.DoFn.StateParam(SEEN)
+    ) -> Iterator[tuple[int, int]]:
+        yield -1 - key, seen.read() or 0
 
 
 class Append(beam.DoFn):
@@ -110,7 +123,8 @@ def results(folder: Path) -> Counter[tuple[int, int]]:
 
 def expected(numbers: int) -> set[tuple[int, int]]:
     """What is written where nothing was lost and nothing counted twice."""
-    return {(number, number // KEYS + 1) for number in range(numbers)}
+    totals = {(-1 - key, len(range(key, numbers, KEYS))) for key in range(KEYS)}
+    return {(number, number // KEYS + 1) for number in range(numbers)} | totals
 
 
 def reaches(folder: Path, number: int, deadline_seconds: float = 60) -> None:
