@@ -19,6 +19,7 @@ from connectors.kafka.progress import Progress, encode_progress
 from connectors.lateness import LateMessage
 from connectors.message import Message
 from connectors.store import Store, Transaction
+from pipelines.late import list_late
 from pipelines.metrics.instruments import metrics
 from pipelines.outgoing import Publisher, dead_letter_records, tagged_records
 from pipelines.records import Tagged
@@ -136,23 +137,6 @@ class StoreLate(beam.DoFn):
     def process(self, late: LateMessage) -> Iterator[Message]:
         self._store.write(lambda tx: list_late(tx, [late], self._run_id))
         yield late.message
-
-
-def list_late(tx: Transaction, late: Iterable[LateMessage], run_id: str) -> None:
-    """Lists messages that came too late for their windows."""
-    tx.upsert(
-        "late_messages",
-        [
-            {
-                "message_id": one.message.id,
-                "published_at": one.message.published_at,
-                "frontier": one.frontier,
-                "reason": one.reason,
-                "run_id": run_id,
-            }
-            for one in late
-        ],
-    )
 
 
 class StoreDeadLetters(beam.DoFn):

@@ -22,8 +22,9 @@ from connectors.lateness import LateMessage
 from connectors.store import Transaction
 from pipelines.coders import StructCoder
 from pipelines.graph import RunContext
+from pipelines.late import list_late
 from pipelines.live.memory import MARK, Memory
-from pipelines.live.storing import LiveStore, finish, list_late, put_aside
+from pipelines.live.storing import LiveStore, finish, put_aside
 from pipelines.live.watching import BEGINNING, Advance, LiveWatcher
 from pipelines.metrics.instruments import metrics
 from pipelines.outgoing import Addressed, Publisher, bucket_records, spike_records
