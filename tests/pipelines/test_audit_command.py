@@ -5,11 +5,14 @@ import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
 from connectors.store import Store
 from pipelines.command.main import run
+from pipelines.metrics.endpoint import endpoint
+from pipelines.metrics.settings import MetricsSettings
 from tests.pipelines.ledgers import changes, stored
 
 
@@ -83,6 +86,17 @@ def test_a_bad_row_is_named_and_no_head_is_taken(foreshock: Any) -> None:
     assert code == 1
     assert "broken at row 2" in error
     assert not Path("head.json").exists()
+
+
+def test_prometheus_learns_whether_the_ledger_holds(foreshock: Any, tmp_path: Path) -> None:
+    with endpoint(MetricsSettings(port=0, folder=tmp_path / "metrics")) as page:
+        assert page is not None
+        for intact in (1, 0):
+            foreshock("verify")
+            with urlopen(page) as answer:
+                assert f"foreshock_ledger_intact {intact}.0" in answer.read().decode()
+            if intact:
+                tamper("UPDATE alert_events SET actor = 'nobody' WHERE sequence = 2")
 
 
 def test_what_cannot_be_used_is_one_sentence(foreshock: Any) -> None:
