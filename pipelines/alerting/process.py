@@ -17,6 +17,7 @@ from pipelines.alerting.routing import Routing
 from pipelines.alerting.ruling import RulesFile
 from pipelines.configuration import Configuration
 from pipelines.manifest import VERSION, digest
+from pipelines.metrics.instruments import metrics
 
 KIND = "alerts"
 """Of its row in `runs`."""
@@ -105,6 +106,8 @@ def work(
                 return
             continue
         failures = itertools.count()
+        for row in rows:
+            metrics().alert_event(row.event, row.details.get("alert", {}).get("severity", ""))
         watching.filed(rows)
         if once and not more:
             return

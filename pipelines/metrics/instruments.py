@@ -120,7 +120,6 @@ class Metrics:
         self._alerts = counter(
             "alert_events_total", "What happened to alerts.", "event", "severity"
         )
-        self._open_alerts = gauge("alerts_open", "Alerts that are open.", "severity")
         self._deliveries = counter(
             "deliveries_total", "Attempts to deliver an alert.", "channel", "outcome"
         )
@@ -229,10 +228,6 @@ class Metrics:
     def alert_event(self, event: str, severity: str) -> None:
         """An alert was opened, updated, resolved, acknowledged or whatever the ledger calls it."""
         self._alerts.labels(event, severity).inc()
-
-    def open_alerts(self, severity: str, alerts: int) -> None:
-        """So many alerts are open now."""
-        self._open_alerts.labels(severity).set(alerts)
 
     def delivery(self, channel: str, outcome: str) -> None:
         """One attempt: its outcome is "delivered", "failed" (to be tried again), "given_up"."""

@@ -156,7 +156,6 @@ def everything_happens() -> None:
     counting.store_retried()
     counting.minutes(1, final=True)
     counting.alert_event("opened", "high")
-    counting.open_alerts("high", 1)
     counting.delivery("email", "failed")
     counting.pending_deliveries("email", 1)
     counting.ledger(intact=False)
