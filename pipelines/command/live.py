@@ -6,7 +6,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from sqlalchemy import make_url
 
 from connectors.parsing import mapping_of
 from pipelines.command.console import out, print_json
@@ -19,6 +18,7 @@ app = typer.Typer(invoke_without_command=True)
 _FOLDER = Path(".foreshock")
 _DEMO_FOLDER = _FOLDER / "live-demo"
 _DEMO_IDLE_SECONDS = 5.0
+_SQLITE = "sqlite:///"
 
 Topic = Annotated[
     str | None, typer.Option("--topic", help="Topic to read. Default: as configured.")
@@ -183,8 +183,6 @@ def stop_job(topic: Topic = None, config: Config = None) -> None:
 
 
 def _absolute(database: str) -> str:
-    """Workers run elsewhere than this command."""
-    url = make_url(database)
-    if url.drivername.startswith("sqlite") and url.database:
-        return f"sqlite:///{Path(url.database).absolute()}"
-    return database
+    """Workers may run in another folder than this command."""
+    path = database.removeprefix(_SQLITE)
+    return database if "://" in path else f"{_SQLITE}{Path(path).absolute()}"
