@@ -12,6 +12,7 @@ from alerting.alert import AlertChange
 from alerting.lifecycle import Lifecycle, LifecycleSettings
 from alerting.spike import Spike
 from connectors.store import Store, Transaction
+from pipelines.alerting.incidents import group
 from pipelines.graph import SliceResult
 from pipelines.recording import Enrich, record_changes
 from pipelines.rows import bury, watched_rows, write_found
@@ -74,7 +75,8 @@ class Committer:
                 self._alerts, found = self._life.step(self._alerts, event)
                 changes += found
         enriched = self._enrich(tx, [change.alert for change in changes])
-        record_changes(tx, list(zip(changes, enriched, strict=True)), self._run_id, now)
+        told = list(zip(changes, enriched, strict=True))
+        group(tx, record_changes(tx, told, self._run_id, now), now)
         return changes
 
 
