@@ -1,7 +1,7 @@
 """Records of Kafka to messages, and dead letters to records of Kafka."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -12,6 +12,9 @@ from connectors.kafka.sink import Outgoing
 from connectors.message import Message
 from connectors.parsing import MessageParser, decode_json
 from connectors.wire import decode_message, is_message, read_message
+
+_AHEAD = timedelta(days=1)
+"""More than a clock that is wrong, or an item that is dated on the day it may be published."""
 
 
 class RecordParser:
@@ -41,7 +44,7 @@ class RecordParser:
     def parse(self, record: KafkaRecord) -> Message | DeadLetter:
         """The message in `record`, or the dead letter with its original bytes."""
         try:
-            return self._message(record)
+            return _of_this_time(self._message(record), record)
         except Rejected as error:
             place = f"partition {record.partition}, offset {record.offset}"
             return dead_letter(
@@ -80,6 +83,20 @@ class RecordParser:
             partition=record.partition,
             offset=record.offset,
         )
+
+
+def _of_this_time(message: Message, record: KafkaRecord) -> Message:
+    """Raises Rejected for a time that lies far ahead of the record's own.
+
+    One such message would make all that follow it in its partition late.
+    """
+    if record.timestamp and message.published_at - record.timestamp > _AHEAD:
+        raise Rejected(
+            "from-the-future",
+            f"'published_at' is {message.published_at}, and the record was written at "
+            f"{record.timestamp}",
+        )
+    return message
 
 
 def dead_letter_record(letter: DeadLetter) -> Outgoing:

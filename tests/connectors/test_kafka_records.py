@@ -1,8 +1,9 @@
 """A record is a message or a dead letter with its original bytes; a sink keeps what it is told."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from connectors.dead_letter import DeadLetter, dead_letter
@@ -37,6 +38,14 @@ def test_the_usual_names_of_fields_are_understood() -> None:
     found = RecordParser("news").parse(record(json.dumps(value).encode()))
     assert isinstance(found, Message)
     assert (found.id, found.text, found.offset) == ("news:7", "Oil falls", 17)
+
+
+def test_a_time_far_ahead_of_the_record_is_none() -> None:
+    """It would make all that follow it late."""
+    ahead = msgspec.structs.replace(MESSAGE, published_at=AT + timedelta(days=2))
+    found = RecordParser("news").parse(record(encode_message(ahead)))
+    assert isinstance(found, DeadLetter)
+    assert found.reason == "from-the-future"
 
 
 @pytest.mark.parametrize(
