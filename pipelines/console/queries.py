@@ -100,7 +100,10 @@ class Queue:
 def queue(
     connection: Connection, wanted: Queue, after: Cursor | None, limit: int
 ) -> tuple[list[Row], Cursor | None]:
-    """Rows of `alerts`, and where the next page goes on, None at the end."""
+    """Rows of `alerts`, and where the next page goes on, None at the end.
+
+    Of the evidence they hold `scale_seconds` alone: its texts are long, and no queue shows them.
+    """
     severities = [wanted.severity] if wanted.severity else list(reversed(SEVERITIES))
     if wanted.order is Order.SEVERE:
         found = _most_severe(connection, wanted, severities, after, limit + 1)
@@ -112,10 +115,12 @@ def queue(
         ]
         found.sort(key=lambda row: row["id"])
         found.sort(key=lambda row: row["opened_at"], reverse=wanted.order is Order.NEWEST)
-    rows = found[:limit]
+    places = found[:limit]
+    rows = _without_texts(connection, [place["id"] for place in places]) if places else []
     if len(found) <= limit:
         return rows, None
-    return rows, Cursor(rows[-1]["opened_at"], rows[-1]["id"], rows[-1]["severity"])
+    last = places[-1]
+    return rows, Cursor(last["opened_at"], last["id"], last["severity"])
 
 
 def count(connection: Connection, wanted: Queue) -> int:
@@ -345,8 +350,18 @@ def _page(
     direction = [
         column if oldest else column.desc() for column in (*_leading(wanted.shelf), opened)
     ]
-    query = select(alerts).where(*conditions).order_by(*direction, alerts.c.id)
-    return _rows(connection, query.limit(limit))
+    place = select(alerts.c.id, opened, alerts.c.severity).where(*conditions)
+    return _rows(connection, place.order_by(*direction, alerts.c.id).limit(limit))
+
+
+def _without_texts(connection: Connection, ids: Sequence[str]) -> list[Row]:
+    columns = [column for column in alerts.c if column.name != "evidence"]
+    scale = alerts.c.evidence["scale_seconds"].as_integer().label("scale")
+    found = {}
+    for row in _rows(connection, select(*columns, scale).where(alerts.c.id.in_(ids))):
+        found[row["id"]] = row
+        row["evidence"] = {"scale_seconds": row.pop("scale")}
+    return [found[alert_id] for alert_id in ids]
 
 
 def _narrowed(wanted: Queue) -> list[ColumnElement[bool]]:

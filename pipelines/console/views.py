@@ -23,6 +23,9 @@ from pipelines.report.queries import HOUR, Evidence, Period
 
 _MOST_BARS = 190
 _MARKED = 100
+_COMPANIES_WITHIN = timedelta(days=14)
+"""All companies are compared over no longer than this: their hours are many."""
+
 _QUIET = {"alert", "spike_id", "set"}
 """Details of an event that the page shows elsewhere, or as what it sets."""
 
@@ -150,7 +153,8 @@ def market(connection: Connection, configuration: str, days: int) -> Mood | None
         return None
     reader = _reader(connection, configuration, span)
     step = figures.bucket_seconds(span, _MOST_BARS)
-    since, companies = content.companies_by_change(reader, step)
+    recent = Period(max(span.start, span.end - _COMPANIES_WITHIN), span.end)
+    since, companies = content.companies_by_change(replace(reader, span=recent), step)
     mood = _mood(reader, "overall", step)
     return replace(
         mood,
