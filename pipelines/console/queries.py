@@ -34,7 +34,7 @@ Row = dict[str, Any]
 MOST_COUNTED = 1_000
 """No queue is counted beyond this: nobody works through more."""
 
-SEARCHED_AT_ONCE = 20_000
+SEARCHED_AT_ONCE = 10_000
 """Messages that one search reads; it goes on where it stopped when asked to."""
 
 _MINUTES_AT_ONCE = 60

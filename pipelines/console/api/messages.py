@@ -41,7 +41,7 @@ def search(
     limit: Limit = 50,
     after: After = "",
 ) -> Messages:
-    """The newest messages that fit, among the next 20,000: go on with `next` for older ones."""
+    """The newest messages that fit, among the next 10,000: go on with `next` for older ones."""
     wanted = Search(
         words=q.split()[:8], sentiment=sentiment, topic=topic, company=company, until=until
     )
