@@ -227,7 +227,7 @@ class Cluster:
         """Ends all parts in order, and whatever is left of them."""
         self._signal(signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
-        while self._found() and time.monotonic() < deadline:
+        while self.processes() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         self.kill()
 
@@ -239,12 +239,20 @@ class Cluster:
 
     def status(self) -> dict[str, int | None]:
         """Part -> its process; None where it is not running."""
-        found = self._found()
+        found = self.processes()
         return {part.name: next(iter(found.get(part.name, ())), None) for part in self.parts}
+
+    def processes(self) -> dict[str, list[int]]:
+        """Part -> the processes that carry the mark of this cluster and of that part."""
+        found: dict[str, list[int]] = {}
+        for pid, environment in _environments():
+            if environment.get(_CLUSTER) == str(self.folder):
+                found.setdefault(environment.get(_PART, ""), []).append(pid)
+        return found
 
     def workers(self) -> list[int]:
         """The processes in which Python code runs for tasks."""
-        return self._found().get(_WORKER, [])
+        return self.processes().get(_WORKER, [])
 
     def log(self, part: Part) -> Path:
         """Where `part` writes what it has to say; of the pool, what workers say as well."""
@@ -274,7 +282,7 @@ class Cluster:
         )
 
     def _ports_in_use(self) -> Ports | None:
-        if not self._found():
+        if not self.processes():
             return None
         try:
             return Ports(**json.loads(self._ports_file.read_text()))
@@ -338,16 +346,17 @@ class Cluster:
             return None
 
     def _end_orphans(self) -> None:
-        found = self._found()
+        found = self.processes()
         if self.job_manager.name not in found:
             self.kill(*self.task_managers)
-        if not all(part.name in self._found() for part in (*self.task_managers, self.worker_pool)):
+        running = self.processes()
+        if not all(part.name in running for part in (*self.task_managers, self.worker_pool)):
             while self._signal(signal.SIGKILL, [_WORKER]):
                 time.sleep(_POLL_SECONDS)
 
     def _signal(self, how: signal.Signals, names: Iterable[str] | None = None) -> bool:
         """Whether there was one to signal."""
-        found = self._found()
+        found = self.processes()
         for process in self._processes.values():
             process.poll()  # or the dead stay as zombies
         pids = [pid for name in (found if names is None else names) for pid in found.get(name, [])]
@@ -355,14 +364,6 @@ class Cluster:
             with suppress(ProcessLookupError):
                 os.kill(pid, how)
         return bool(pids)
-
-    def _found(self) -> dict[str, list[int]]:
-        """Part -> the processes that carry the mark of this cluster and of that part."""
-        found: dict[str, list[int]] = {}
-        for pid, environment in _environments():
-            if environment.get(_CLUSTER) == str(self.folder):
-                found.setdefault(environment.get(_PART, ""), []).append(pid)
-        return found
 
 
 def _environments() -> Iterator[tuple[int, dict[str, str]]]:

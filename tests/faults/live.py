@@ -169,7 +169,7 @@ class Trial:
             self._broker.start()
             self._start()
         else:
-            for pid in self._cluster._found().get(target, []):
+            for pid in self._cluster.processes().get(target, []):
                 os.kill(pid, signal.SIGKILL)
 
 
