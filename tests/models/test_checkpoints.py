@@ -124,7 +124,9 @@ def test_pytorch_computes_the_same(made: dict[str, Path], architecture: str) -> 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_marks_of_mentions_are_not_seen(made: dict[str, Path], architecture: str) -> None:
     tagger, text = shared(made[architecture]), HEADLINES[0]
-    assert tagger.tag([mark(text, 0, 5)]) == tagger.tag([text])
+    marked, plain = tagged(tagger, [mark(text, 0, 5)]), tagged(tagger, [text])
+    assert [t.sentiments for t in marked] == [t.sentiments for t in plain]
+    assert not tagger.config.marks_entities
 
 
 def test_a_head_that_is_not_given_comes_from_the_model_that_ships(bert: Path) -> None:
