@@ -19,7 +19,7 @@ from pipelines.sources import File, Parsing
 PARTITIONS = 4
 """The last one stays empty; the last but one is silent in the middle third."""
 
-_TWICE, _DELAYED, _BROKEN = 0.22, 0.01, 0.001
+_TWICE, _DELAYED, _BROKEN = 0.22, 0.03, 0.001
 _DELAYS = (timedelta(minutes=3), timedelta(minutes=30))
 _NOT_MORE_THAN = 60
 """Messages that a copy or a straggler is behind, at most."""
