@@ -84,7 +84,7 @@ class ReplaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much of a history is run at a time. Changes no result, only memory and how much of the
     work a kill costs."""
 
-    slice_messages: int = 1_000
+    slice_messages: int = 2_000
     slice_characters: int = 20_000_000
 
 
