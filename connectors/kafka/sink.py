@@ -107,7 +107,11 @@ class KafkaSink:
 
     def close(self) -> None:
         """Closes the connection; what was not flushed is given up."""
-        self._producer.close(timeout=0)
+        try:
+            self._producer.close(timeout=0)
+        except KafkaTimeoutError:
+            # What is under way makes it stop half closed: its thread would go on sending.
+            self._producer._sender.force_close()
 
     def _settle(self) -> None:
         first = self._under_way.popleft()
