@@ -12,9 +12,9 @@ import zlib
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from connectors.closing import Closing
 from connectors.dead_letter import DeadLetter, dead_letter
 from connectors.errors import Rejected, SourceError, SourceTruncated
 from connectors.message import Message
@@ -202,7 +202,7 @@ def _check_columns(path: str | Path, parser: MessageParser) -> None:
     raise SourceError(f"{path} has {problem}; its columns are {shown}: {advice}")
 
 
-class FileSource:
+class FileSource(Closing):
     """The records of one file: iterate once. Closes itself at the end, or as a context manager.
 
     The format follows from the extension (.jsonl, .ndjson, .json, .csv, .tsv, each also .gz), else
@@ -231,17 +231,6 @@ class FileSource:
         except BaseException:
             self._disk.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Record | BadRecord]:
         return self._csv_records() if self.kind == "csv" else self._json_records()

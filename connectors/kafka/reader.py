@@ -5,12 +5,12 @@ One reader serves a replay (all of a range) and a splittable DoFn (a poll at a t
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from kafka import TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
+from connectors.closing import Closing
 from connectors.errors import BrokerError
 from connectors.kafka.batches import KafkaRecord, QuickRecords
 from connectors.kafka.client import explained, open_consumer
@@ -31,7 +31,7 @@ class Span(NamedTuple):
     end: int | None
 
 
-class TopicReader:
+class TopicReader(Closing):
     """The records of `spans` (partition -> Span), by offset within each partition.
 
     Iterate over it, or `poll`; close it, or use it as a context manager. What is fetched ahead is
@@ -63,17 +63,6 @@ class TopicReader:
         )
         self._consumer._fetcher.PartitionRecords = QuickRecords
         self.add(spans)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes the connection."""

@@ -2,7 +2,7 @@
 
 from collections import deque
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from kafka.errors import (
     KafkaError,
@@ -12,6 +12,7 @@ from kafka.errors import (
     RetriableError,
 )
 
+from connectors.closing import Closing
 from connectors.errors import BrokerAway, BrokerError
 from connectors.kafka.client import explanation, open_producer
 from connectors.kafka.settings import KafkaSettings
@@ -40,7 +41,7 @@ class _UnderWay(NamedTuple):
     answer: Any
 
 
-class KafkaSink:
+class KafkaSink(Closing):
     """Sends records; close it, or use it as a context manager (which flushes where all went well).
 
     What `flush` has returned for is in all replicas in sync. The producer is idempotent: a retry
@@ -65,9 +66,6 @@ class KafkaSink:
             request_timeout_ms=min(30_000, stall - _LINGER_MS),
             max_block_ms=stall,
         )
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self,

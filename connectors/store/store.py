@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from sqlalchemy import (
@@ -29,6 +28,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from connectors.closing import Closing
 from connectors.errors import StoreError, StoreUnavailable
 from connectors.store.migration import upgrade
 from connectors.store.raw import encode_json
@@ -39,7 +39,7 @@ from connectors.store.writing import Writer
 _WRITES = "foreshock_writes"
 
 
-class Store:
+class Store(Closing):
     """One database. Open it with `Store.open`; close it, or use it as a context manager.
 
     Every method raises StoreError where the database fails.
@@ -86,17 +86,6 @@ class Store:
             store._bring_up()
         finally:
             store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes all connections."""
