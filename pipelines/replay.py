@@ -41,6 +41,7 @@ from pipelines.late import store_late
 from pipelines.manifest import digest, manifest
 from pipelines.records import Tagged
 from pipelines.rows import bury
+from pipelines.runs import new_run
 from pipelines.slices import Slice, cut
 from pipelines.sources import Parsing, Reading, Source, Stream, WatchingReading
 from pipelines.tagging import tag_messages
@@ -168,16 +169,7 @@ class _Run:
         with self.store.transaction() as tx:
             run = tx.run(self.run_id)
             if run is None:
-                run = {
-                    "id": self.run_id,
-                    "kind": "replay",
-                    "manifest": described,
-                    "state": "running",
-                    "started_at": datetime.now(UTC),
-                    "finished_at": None,
-                    "counters": {},
-                    "error": None,
-                }
+                run = new_run(self.run_id, "replay", described, datetime.now(UTC))
                 tx.save_run(run)
             counters: dict[str, Any] = run["counters"]
             return counters

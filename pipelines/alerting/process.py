@@ -18,6 +18,7 @@ from pipelines.alerting.ruling import RulesFile
 from pipelines.configuration import Configuration
 from pipelines.manifest import VERSION, digest
 from pipelines.metrics.instruments import metrics
+from pipelines.runs import begin_run, finish_run
 
 KIND = "alerts"
 """Of its row in `runs`."""
@@ -53,23 +54,14 @@ def begin(store: Store, configuration: Configuration, now: datetime) -> str:
     }
     run_id = digest(described)
     with store.transaction() as tx:
-        run = tx.run(run_id) or {
-            "id": run_id,
-            "kind": KIND,
-            "manifest": described,
-            "started_at": now,
-            "counters": {},
-        }
-        tx.save_run({**run, "state": "running", "finished_at": None, "error": None})
+        begin_run(tx, run_id, KIND, described, now)
     return run_id
 
 
 def end(store: Store, run_id: str, now: datetime) -> None:
     """Says that the process ended in order."""
     with store.transaction() as tx:
-        run = tx.run(run_id)
-        if run is not None:
-            tx.save_run({**run, "state": "finished", "finished_at": now})
+        finish_run(tx, run_id, now)
 
 
 def work(

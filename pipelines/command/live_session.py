@@ -30,12 +30,12 @@ from pipelines.live.local import LocalBroker, LocalMachinery, alert_process, tak
 from pipelines.live.settings import LiveSettings
 from pipelines.live.source import Reading
 from pipelines.live.status import LiveStatus, Observer, write_status
-from pipelines.live.storing import finish
 from pipelines.live.submission import Submission
 from pipelines.live.supervisor import Machinery, Status, Supervisor, stop
 from pipelines.metrics.endpoint import endpoint
 from pipelines.metrics.instruments import metrics
 from pipelines.produce import produce
+from pipelines.runs import finish_run
 from pipelines.sample import SAMPLE
 from pipelines.sources import File, Parsing
 
@@ -195,7 +195,7 @@ class Session:
 def _note_the_end(job: LiveJob) -> None:
     """The job says so itself, but was perhaps stopped after it had."""
     with Store.existing(job.database) as store, store.transaction() as tx:
-        finish(tx, job.run_id, datetime.now(UTC))
+        finish_run(tx, job.run_id, datetime.now(UTC))
 
 
 class _Screen:

@@ -1,13 +1,12 @@
 """A live job as the store knows it: its row in `runs`, made before the job is submitted."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from connectors.kafka.places import Place
-from connectors.kafka.progress import decode_progress
+from connectors.kafka.progress import Progress, decode_progress
 from connectors.kafka.topics import describe_topic
 from connectors.store import Store
 from connectors.store.schema import (
@@ -25,6 +24,7 @@ from pipelines.live.graph import LiveJob
 from pipelines.live.source import Reading
 from pipelines.live.storing import SOURCE
 from pipelines.manifest import digest, manifest
+from pipelines.runs import begin_run
 
 
 def prepare(
@@ -58,22 +58,17 @@ def prepare(
         publish=publish,
     )
     with Store.open(database) as store, store.transaction() as tx:
-        known = tx.run(job.run_id) or _row(job.run_id, described)
-        tx.save_run({**known, "state": "running", "finished_at": None})
+        begin_run(tx, job.run_id, "live", msgspec.to_builtins(described), datetime.now(UTC))
     return job
 
 
-def _row(run_id: str, described: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": run_id,
-        "kind": "live",
-        "manifest": msgspec.to_builtins(described),
-        "state": "running",
-        "started_at": datetime.now(UTC),
-        "finished_at": None,
-        "counters": {},
-        "error": None,
-    }
+def source_progress(connection: Connection, run_id: str) -> Progress | None:
+    """How far the source of a job is; None where it has not told yet."""
+    query = select(run_state.c.payload).where(
+        run_state.c.run_id == run_id, run_state.c.component == SOURCE
+    )
+    found = connection.execute(query).scalar_one_or_none()
+    return None if found is None else decode_progress(found)
 
 
 class LiveResult(msgspec.Struct, frozen=True):
@@ -103,13 +98,9 @@ def reconciled(job: LiveJob) -> LiveResult:
             query = select(func.count()).select_from(table).where(*where)
             return connection.execute(query).scalar_one()
 
-        source = connection.execute(
-            select(run_state.c.payload).where(
-                run_state.c.run_id == run_id, run_state.c.component == SOURCE
-            )
-        ).scalar_one_or_none()
+        progress = source_progress(connection, run_id)
         state = connection.execute(select(runs.c.state).where(runs.c.id == run_id)).scalar_one()
-        read = 0 if source is None else decode_progress(source).read
+        read = 0 if progress is None else progress.read
         stored = count(messages, messages.c.topic == topic)
         put_aside = count(dead_letters, dead_letters.c.topic == topic)
         return LiveResult(

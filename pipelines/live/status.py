@@ -6,15 +6,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import select
 
 from connectors.errors import ConnectorError
 from connectors.kafka.places import locate
-from connectors.kafka.progress import Progress, decode_progress
 from connectors.store import Store
-from connectors.store.schema import run_state
 from pipelines.live.graph import LiveJob
-from pipelines.live.storing import SOURCE
+from pipelines.live.job import source_progress
 from pipelines.live.supervisor import JobFolder, Status
 
 _FILE = "status.json"
@@ -113,7 +110,8 @@ class Observer:
 def _source(job: LiveJob) -> _Source:
     """A store or a broker that is away is not asked again at once: it is no reason to end."""
     try:
-        progress = _progress(job)
+        with Store.existing(job.database) as store, store.snapshot() as connection:
+            progress = source_progress(connection, job.run_id)
         ends = locate(job.reading.settings, job.reading.topic, "earliest", "latest").spans
     except ConnectorError:
         return _Source(None, None)
@@ -125,15 +123,6 @@ def _source(job: LiveJob) -> _Source:
         for number, span in ends.items()
     }
     return _Source(progress.read, lag)
-
-
-def _progress(job: LiveJob) -> Progress | None:
-    with Store.existing(job.database) as store:
-        query = select(run_state.c.payload).where(
-            run_state.c.run_id == job.run_id, run_state.c.component == SOURCE
-        )
-        found = store.rows(query)
-    return decode_progress(found[0]["payload"]) if found else None
 
 
 def _moment(milliseconds: int | None) -> datetime | None:

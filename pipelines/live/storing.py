@@ -176,10 +176,3 @@ def put_aside(store: LiveStore, letters: Sequence[DeadLetter], run_id: str) -> N
     if letters:
         store.write(lambda tx: bury(tx, letters, run_id, datetime.now(UTC)))
         metrics().dead_letters(letters)
-
-
-def finish(tx: Transaction, run_id: str, now: datetime) -> None:
-    """Notes that the input of the job has ended, and that all windows are closed."""
-    run = tx.run(run_id)
-    if run is not None:
-        tx.save_run({**run, "state": "finished", "finished_at": now})

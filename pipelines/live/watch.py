@@ -24,12 +24,13 @@ from pipelines.coders import StructCoder
 from pipelines.graph import RunContext
 from pipelines.late import list_late
 from pipelines.live.memory import MARK, Memory
-from pipelines.live.storing import LiveStore, finish, put_aside
+from pipelines.live.storing import LiveStore, put_aside
 from pipelines.live.watching import BEGINNING, Advance, LiveWatcher
 from pipelines.metrics.instruments import metrics
 from pipelines.outgoing import Addressed, Publisher, bucket_records, spike_records
 from pipelines.records import Tagged, micros, moment
 from pipelines.rows import write_found
+from pipelines.runs import finish_run
 from pipelines.state import Components
 from pipelines.watch import END, Outcome
 
@@ -66,10 +67,10 @@ class _Watching:
         settled = changes[-1].settled if changes else BEGINNING
         allowed = context.configuration.lateness.allowed
         self.live = LiveWatcher(final, allowed, settled=settled)
-        self.logged_messages = self.open_messages = 0
+        self.logged_messages = 0
         for tagged in tail:
             self.logged_messages += 1
-            self.open_messages += self.live.add(tagged)
+            self.live.add(tagged)
         self.timer: datetime | None = None
 
     def change(self) -> bytes:
@@ -129,7 +130,6 @@ class WatchLive(beam.DoFn):
             return
         tail.add(tagged)
         watching.logged_messages += 1
-        watching.open_messages += 1
         if watching.timer is None:
             finish.set(_END_OF_TIME)
         if watching.timer is None or watching.live.sooner(tagged, watching.timer):
@@ -173,7 +173,7 @@ class WatchLive(beam.DoFn):
     ) -> None:
         """The input has ended."""
         self._advance(self._watching(tail, log, mark), END, tail, log)
-        self._store.write(lambda tx: finish(tx, self._run_id, datetime.now(UTC)))
+        self._store.write(lambda tx: finish_run(tx, self._run_id, datetime.now(UTC)))
 
     def _watching(self, tail: Any, log: Any, mark: Any) -> _Watching:
         return self._memory.take(
@@ -197,12 +197,12 @@ class WatchLive(beam.DoFn):
         if whole := watching.whole():
             log.clear()
             log.add(whole)
-        watching.open_messages -= len(advance.final.watched)
-        if watching.logged_messages > 2 * watching.open_messages:
+        waiting = watching.live.waiting
+        if watching.logged_messages > 2 * waiting:
             tail.clear()
             for tagged in watching.live.tail:
                 tail.add(tagged)
-            watching.logged_messages = watching.open_messages
+            watching.logged_messages = waiting
 
     def _write(self, tx: Transaction, advance: Advance, watermark: datetime) -> None:
         if advance.final:

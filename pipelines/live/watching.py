@@ -78,6 +78,11 @@ class LiveWatcher:
         """The messages that are not final."""
         return chain.from_iterable(self._tail.values())
 
+    @property
+    def waiting(self) -> int:
+        """How many messages are not final."""
+        return sum(map(len, self._tail.values()))
+
     def due(self) -> datetime | None:
         """The watermark at which to advance next; None where nothing is open."""
         if not self._tail:
