@@ -9,7 +9,7 @@ import typer
 
 from connectors.parsing import mapping_of
 from pipelines.command.console import out, print_json
-from pipelines.command.options import DEFAULT_DATABASE, Config, Json
+from pipelines.command.options import DEFAULT_DATABASE, Config, Json, Mapping
 from pipelines.configuration import load_configuration
 from pipelines.sources import Parsing
 
@@ -87,10 +87,7 @@ def command(
     job_server: Annotated[
         str | None, typer.Option("--job-server", help="HOST:PORT of Beam's job server.")
     ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="FIELD=COLUMN where a column has an unusual name; repeatable."),
-    ] = None,
+    mapping: Mapping = None,
     source: Annotated[
         str | None, typer.Option("--source", help="Name of the source. Default: the topic's.")
     ] = None,

@@ -38,6 +38,13 @@ RulesOption = Annotated[
         help="TOML file that says who is told of which alerts; nobody is told without one.",
     ),
 ]
+Mapping = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="FIELD=COLUMN where a column has an unusual name; repeatable."),
+]
+SourceOfFile = Annotated[
+    str | None, typer.Option("--source", help="Name of the source. Default: the file's name.")
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Rows shown at most.")]
 
 DEFAULT_DATABASE = "sqlite:///foreshock.db"

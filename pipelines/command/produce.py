@@ -11,7 +11,7 @@ import typer
 from connectors.errors import BrokerError, SourceTruncated
 from connectors.parsing import mapping_of
 from pipelines.command.console import out, print_json
-from pipelines.command.options import Config, Json, author_key
+from pipelines.command.options import Config, Json, Mapping, SourceOfFile, author_key
 from pipelines.command.progress import Bars, progress_bar
 from pipelines.configuration import load_configuration
 from pipelines.sources import File, Parsing
@@ -44,13 +44,8 @@ def command(
     partitions: Annotated[
         int, typer.Option("--partitions", min=1, help="Partitions of a topic that is created.")
     ] = 1,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="FIELD=COLUMN where a column has an unusual name; repeatable."),
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option("--source", help="Name of the source. Default: the file's name.")
-    ] = None,
+    mapping: Mapping = None,
+    source: SourceOfFile = None,
     config: Config = None,
     json: Json = False,
 ) -> None:

@@ -14,7 +14,15 @@ from connectors.parsing import mapping_of
 from connectors.store import Store, StoreError
 from connectors.store.schema import runs
 from pipelines.command.console import out, print_json
-from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json, author_key
+from pipelines.command.options import (
+    DEFAULT_DATABASE,
+    Config,
+    Database,
+    Json,
+    Mapping,
+    SourceOfFile,
+    author_key,
+)
 from pipelines.command.progress import Bars, progress_bar
 from pipelines.configuration import load_configuration
 from pipelines.naming import display_name, headline
@@ -39,13 +47,8 @@ def command(
     report: Annotated[
         Path | None, typer.Option("--report", help="Write an HTML report of the run to this file.")
     ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="FIELD=COLUMN where a column has an unusual name; repeatable."),
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option("--source", help="Name of the source. Default: the file's name.")
-    ] = None,
+    mapping: Mapping = None,
+    source: SourceOfFile = None,
     start: Annotated[
         str,
         typer.Option(
