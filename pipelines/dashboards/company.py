@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from pipelines.dashboards import panels, sql
+from pipelines.dashboards import mood, panels, sql
 
 UID = "foreshock-company"
 MINUTES = 1000
@@ -81,51 +81,28 @@ def build() -> Dashboard:
                 "out.",
                 sql.total(_KEY, sql.MESSAGES),
             ),
-            panels.number(
-                "Negative share",
-                "Negative messages among those with a sentiment towards the company.",
-                sql.total(_KEY, sql.NEGATIVE_SHARE),
-                unit="percentunit",
-                decimals=1,
-                steps=((None, panels.GREEN), (0.3, panels.ORANGE), (0.5, panels.RED)),
+            mood.negative_share(
+                "Negative messages among those with a sentiment towards the company.", _KEY
             ),
-            panels.number(
-                "Balance",
-                "Positive less negative messages, over all with a sentiment.",
-                sql.total(_KEY, sql.BALANCE),
-                unit="none",
-                decimals=2,
-                steps=((None, panels.RED), (-0.1, panels.ORANGE), (0, panels.GREEN)),
-            ),
+            mood.balance("Positive less negative messages, over all with a sentiment.", _KEY),
             panels.number(
                 "Alerts",
                 "Alerts of the company that opened in the time shown.",
                 ALERTS,
                 steps=((None, panels.GREEN), (1, panels.ORANGE)),
             ),
-            panels.lines(
-                "New negative stories, and what is usual",
+            mood.new_negative_stories(
                 "Each story once, one on n companies as 1/n, by the hour. Usual: the mean hour of "
                 "the 28 days before; at most: two standard deviations above. A plain guide: the "
                 "detector's own expectation is shown where it found a spike.",
-                [sql.usual(_KEY), sql.spike_points(_KEY)],
-                width=24,
-                points=("seen at a spike", "expected by the detector"),
-                low=0,
+                _KEY,
             ),
             panels.stacked(
                 "Messages by sentiment",
                 "Counts of messages by their sentiment towards the company.",
                 sql.volume(_KEY),
             ),
-            panels.lines(
-                "Negative share over time",
-                "Negative messages among those with a sentiment.",
-                sql.negative_share(_KEY),
-                unit="percentunit",
-                low=0,
-                high=1,
-            ),
+            mood.negative_share_over_time(_KEY),
             panels.bars(
                 "Topics",
                 "What the newest messages in the time shown are about: those of the thousand "

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from pipelines.dashboards import panels, sql
+from pipelines.dashboards import mood, panels, sql
 from pipelines.dashboards.panels import Link
 
 UID = "foreshock-mood"
@@ -36,23 +36,17 @@ def build() -> Dashboard:
                 "Messages in the time shown, copies and lists of cashtags included.",
                 sql.total(_ALL, sql.MESSAGES),
             ),
-            panels.number(
-                "Negative share",
+            mood.negative_share(
                 "Negative messages among those with a sentiment; where the model was too unsure, a "
                 "message has none.",
-                sql.total(_ALL, sql.NEGATIVE_SHARE),
-                unit="percentunit",
-                decimals=1,
-                steps=((None, panels.GREEN), (0.25, panels.ORANGE), (0.4, panels.RED)),
+                _ALL,
+                orange=0.25,
+                red=0.4,
             ),
-            panels.number(
-                "Balance",
+            mood.balance(
                 "Positive less negative messages, over all with a sentiment: 1 is all positive, "
                 "-1 all negative.",
-                sql.total(_ALL, sql.BALANCE),
-                unit="none",
-                decimals=2,
-                steps=((None, panels.RED), (-0.1, panels.ORANGE), (0, panels.GREEN)),
+                _ALL,
             ),
             panels.number(
                 "Open alerts",
@@ -65,22 +59,13 @@ def build() -> Dashboard:
                 "Counts of messages. Unsure: the model's best guess was below its threshold.",
                 sql.volume(_ALL),
             ),
-            panels.lines(
-                "Negative share over time",
-                "Negative messages among those with a sentiment.",
-                sql.negative_share(_ALL),
-                unit="percentunit",
-                low=0,
-                high=1,
-            ),
-            panels.lines(
-                "New negative stories, and what is usual",
+            mood.negative_share_over_time(_ALL),
+            mood.new_negative_stories(
                 "Each story once, by the hour. Usual: the mean hour of the 28 days before; at "
                 "most: two standard deviations above. A plain guide: the detector's own "
                 "expectation knows the hour of the week, and is shown where it found a spike.",
-                [sql.usual(_ALL), sql.spike_points(_ALL)],
-                points=("seen at a spike", "expected by the detector"),
-                low=0,
+                _ALL,
+                width=12,
             ),
             panels.stacked(
                 "New stories and repeats",

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from models.tags import TOPICS
-from pipelines.dashboards import panels, sql
+from pipelines.dashboards import mood, panels, sql
 from pipelines.dashboards.panels import Link
 
 UID = "foreshock-topic"
@@ -48,45 +48,20 @@ def build() -> Dashboard:
                 sql.total(_KEY, sql.MESSAGES),
                 width=8,
             ),
-            panels.number(
-                "Negative share",
-                "Negative messages among those with a sentiment.",
-                sql.total(_KEY, sql.NEGATIVE_SHARE),
-                unit="percentunit",
-                decimals=1,
-                width=8,
-                steps=((None, panels.GREEN), (0.3, panels.ORANGE), (0.5, panels.RED)),
+            mood.negative_share("Negative messages among those with a sentiment.", _KEY, width=8),
+            mood.balance(
+                "Positive less negative messages, over all with a sentiment.", _KEY, width=8
             ),
-            panels.number(
-                "Balance",
-                "Positive less negative messages, over all with a sentiment.",
-                sql.total(_KEY, sql.BALANCE),
-                unit="none",
-                decimals=2,
-                width=8,
-                steps=((None, panels.RED), (-0.1, panels.ORANGE), (0, panels.GREEN)),
-            ),
-            panels.lines(
-                "New negative stories, and what is usual",
+            mood.new_negative_stories(
                 "Each story once, by the hour. Usual: the mean hour of the 28 days before; at "
                 "most: two standard deviations above. A plain guide: the detector's own "
                 "expectation is shown where it found a spike.",
-                [sql.usual(_KEY), sql.spike_points(_KEY)],
-                width=24,
-                points=("seen at a spike", "expected by the detector"),
-                low=0,
+                _KEY,
             ),
             panels.stacked(
                 "Messages by sentiment", "Counts of messages on the topic.", sql.volume(_KEY)
             ),
-            panels.lines(
-                "Negative share over time",
-                "Negative messages among those with a sentiment.",
-                sql.negative_share(_KEY),
-                unit="percentunit",
-                low=0,
-                high=1,
-            ),
+            mood.negative_share_over_time(_KEY),
             panels.rows(
                 "Companies in the topic",
                 "Companies that messages on the topic speak of; lists of cashtags are left out.",
