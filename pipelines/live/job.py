@@ -42,8 +42,9 @@ def prepare(
     """
     topic = describe_topic(reading.settings, reading.topic)
     model = configuration.tag.tagger().identity
+    places = msgspec.to_builtins({"start": start, "end": end})  # a place may be a time
     described = manifest(
-        sources=[{"name": topic.name, "topic_id": topic.id, "start": start, "end": end}],
+        sources=[{"name": topic.name, "topic_id": topic.id, **places}],
         parsing=msgspec.to_builtins(reading.parsing),
         configuration=configuration.meaning(),
         model=model,
@@ -58,7 +59,7 @@ def prepare(
         publish=publish,
     )
     with Store.open(database) as store, store.transaction() as tx:
-        begin_run(tx, job.run_id, "live", msgspec.to_builtins(described), datetime.now(UTC))
+        begin_run(tx, job.run_id, "live", described, datetime.now(UTC))
     return job
 
 

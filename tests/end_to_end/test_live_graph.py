@@ -1,5 +1,6 @@
 """The graph of the live job over a bounded range, in this process: the rows of a replay."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import apache_beam as beam
@@ -17,6 +18,7 @@ from pipelines.live.source import Reading
 from tests.end_to_end.stores import contents
 from tests.end_to_end.test_replay_kafka import replayed
 from tests.faults.stream import PARTITIONS, disturbed, first_of_the_sample, send
+from tests.pipelines.test_slices import START
 
 WATCHED = ("messages", "tags", "window_stats", "spikes", "dead_letters", "late_messages")
 
@@ -57,3 +59,16 @@ def test_a_live_job_over_a_range_leaves_the_rows_of_a_replay(
     )
     assert (found.late, found.dead_letters) == (expected.late, expected.dead_letters)
     assert found.finished
+
+
+def test_a_job_may_start_at_a_time(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    name = "live-from-a-time"
+    create_topic(kafka_settings, name, PARTITIONS)
+    configuration = Configuration(kafka=kafka_settings)
+    reading = Reading(kafka_settings, name, configuration.lateness)
+    database = f"sqlite:///{tmp_path}/live.db"
+    first, again, other = (
+        prepare(reading, database=database, configuration=configuration, start=start).run_id
+        for start in (START, START, START + timedelta(days=1))
+    )
+    assert first == again != other
