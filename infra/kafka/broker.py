@@ -98,6 +98,11 @@ class Broker:
     def log(self) -> Path:
         return self.folder / "broker.log"
 
+    @property
+    def process(self) -> int | None:
+        """The number of its process, where it was started here."""
+        return self._process and self._process.pid
+
     def start(self) -> None:
         """Starts it and waits until it answers; raises BrokerFailed."""
         if reason := missing():

@@ -19,7 +19,7 @@ from connectors.store.schema import messages
 from infra.flink import cluster
 from tests.end_to_end.stores import contents
 from tests.end_to_end.test_replay_kafka import replayed
-from tests.faults.stream import PARTITIONS, disturbed, first_of_the_sample, send
+from tests.faults.stream import PARTITIONS, disturbed, of_the_sample, send
 
 _DEADLINE_SECONDS = 300
 _UNTIL_IDLE = 4
@@ -37,7 +37,7 @@ def test_a_local_job_that_was_interrupted_ends_with_the_rows_of_a_replay(
 ) -> None:
     topic = "live-command"
     create_topic(kafka_settings, topic, PARTITIONS)
-    sent = disturbed(first_of_the_sample(600), seed=11)
+    sent = disturbed(of_the_sample(600), seed=11)
     assert list(send(kafka_settings, topic, sent))[-1] == len(sent)
 
     first = _started(folder, kafka_settings, topic)

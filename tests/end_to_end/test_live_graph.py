@@ -17,7 +17,7 @@ from pipelines.live.job import LiveResult, prepare, reconciled
 from pipelines.live.source import Reading
 from tests.end_to_end.stores import contents
 from tests.end_to_end.test_replay_kafka import replayed
-from tests.faults.stream import PARTITIONS, disturbed, first_of_the_sample, send
+from tests.faults.stream import PARTITIONS, disturbed, of_the_sample, send
 from tests.pipelines.test_slices import START
 
 WATCHED = ("messages", "tags", "window_stats", "spikes", "dead_letters", "late_messages")
@@ -44,7 +44,7 @@ def test_a_live_job_over_a_range_leaves_the_rows_of_a_replay(
     monkeypatch.setattr(source, "_AT_A_TIME", 120.0)
     name = "live-graph"
     create_topic(kafka_settings, name, PARTITIONS)
-    sent = disturbed(first_of_the_sample(1500), seed=7)
+    sent = disturbed(of_the_sample(1500), seed=7)
     assert list(send(kafka_settings, name, sent))[-1] == len(sent)
     found = run_live(kafka_settings, name, tmp_path / "live.db")
     expected = replayed(kafka_settings, name, tmp_path / "replay.db")

@@ -1,11 +1,13 @@
 """Kills the live job's parts with -9 while real tweets come in, and compares what is left.
 
     python -m tests.faults.live --kills 50 --seed 1        # `make faults`
+    python -m tests.faults.live --kills 1 --only postgresql --away 600
 
 Starts a broker, PostgreSQL and `foreshock live --local`, sends the sample as a bad day brings it,
 and at seeded random moments of progress kills a TaskManager, the JobManager, the job server, a
 Python worker, the broker, PostgreSQL, the alert process, or the whole lot. Then it replays the same
-topic without a disturbance, and compares all final rows. Exits with 1 where any differs.
+topic without a disturbance, and compares all final rows. Exits with 1 where any differs. The broker
+and PostgreSQL stay away for `--away` seconds.
 """
 
 import argparse
@@ -35,7 +37,7 @@ from pipelines.configuration import Configuration
 from pipelines.replay import replay
 from pipelines.topic_range import TopicRange
 from tests.end_to_end.stores import Difference, differences
-from tests.faults.stream import PARTITIONS, Sent, disturbed, first_of_the_sample, send
+from tests.faults.stream import PARTITIONS, Sent, disturbed, of_the_sample, send
 from tests.servers.postgresql import Server, programs
 
 TOPIC = "bad-day"
@@ -46,7 +48,6 @@ _UNTIL_IDLE = 25.0
 _AHEAD = 2_000
 """Records that are sent before the job has read those before them."""
 
-_AWAY_SECONDS = 2.0
 _STUCK_SECONDS = 600.0
 _SHOWN = 3
 
@@ -54,7 +55,16 @@ _SHOWN = 3
 class Trial:
     """One disturbed run in `folder`."""
 
-    def __init__(self, folder: Path, records: Sequence[Sent], broker: Broker, server: Server):
+    def __init__(
+        self,
+        folder: Path,
+        records: Sequence[Sent],
+        broker: Broker,
+        server: Server,
+        *,
+        away_seconds: float = 2.0,
+    ) -> None:
+        self._away_seconds = away_seconds
         self._folder = folder
         self._records = records
         self._broker = broker
@@ -153,11 +163,11 @@ class Trial:
     def _kill(self, target: str) -> None:
         if target == "broker":
             self._broker.kill()
-            time.sleep(_AWAY_SECONDS)
+            time.sleep(self._away_seconds)
             self._broker.start()
         elif target == "postgresql":
             self._server.kill()
-            time.sleep(_AWAY_SECONDS)
+            time.sleep(self._away_seconds)
             self._server.start()
         elif target == "everything":
             self._live.kill()
@@ -205,18 +215,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.live")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--messages", type=int, default=20_000, help="at most, of the sample")
+    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--only", choices=TARGETS, help="what is killed; default: any of them")
+    parser.add_argument("--away", type=float, default=2.0, help="seconds")
     parser.add_argument("--keep", type=Path, help="folder for logs; default: one that is removed")
     given = parser.parse_args()
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it tells of each lost connection
     chance = random.Random(given.seed)
-    targets = [chance.choice(TARGETS) for _ in range(given.kills)]
+    targets = [given.only or chance.choice(TARGETS) for _ in range(given.kills)]
     with ExitStack() as stack:
         folder = given.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         broker, server = stack.enter_context(servers(folder))
-        records = disturbed(first_of_the_sample(given.messages), given.seed)
-        trial = Trial(folder, records, broker, server)
+        records = disturbed(of_the_sample(given.messages), given.seed)
+        trial = Trial(folder, records, broker, server, away_seconds=given.away)
         stack.callback(trial.close)
         equal = report(trial.run(targets, chance))
     print(f"{given.kills} kills, {len(records):,} records: {'equal' if equal else 'DIFFERENT'}")

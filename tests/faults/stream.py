@@ -5,8 +5,10 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from itertools import islice
+from itertools import count, islice
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from connectors.kafka.client import open_producer
 from connectors.kafka.settings import KafkaSettings
@@ -15,6 +17,8 @@ from connectors.message import Message
 from connectors.wire import encode_message
 from pipelines.sample import SAMPLE
 from pipelines.sources import File, Parsing
+
+_WEEK = timedelta(weeks=1)
 
 PARTITIONS = 4
 """The last one stays empty; the last but one is silent in the middle third."""
@@ -33,11 +37,24 @@ class Sent(NamedTuple):
     value: bytes
 
 
-def first_of_the_sample(count: int) -> list[Message]:
-    """The first messages of the sample by event time."""
+def of_the_sample(wanted: int) -> list[Message]:
+    """The sample's first `wanted` messages by event time; past its end the same tweets come again,
+    whole weeks later, as messages of their own."""
     stream = File(SAMPLE).stream(Parsing(), None, LatenessSettings())
-    messages = [one for one in islice(stream, count) if isinstance(one, Message)]
-    return sorted(messages, key=lambda one: (one.published_at, one.id))
+    messages = [one for one in stream if isinstance(one, Message)]
+    messages.sort(key=lambda one: (one.published_at, one.id))
+    weeks = (messages[-1].published_at - messages[0].published_at) // _WEEK + 1
+    rounds = (
+        one if number == 0 else _later(one, number, number * weeks * _WEEK)
+        for number in count()
+        for one in messages
+    )
+    return list(islice(rounds, wanted))
+
+
+def _later(message: Message, number: int, by: timedelta) -> Message:
+    later = message.published_at + by
+    return replace(message, id=f"{message.id}:again-{number}", published_at=later)
 
 
 def disturbed(messages: Sequence[Message], seed: int) -> list[Sent]:

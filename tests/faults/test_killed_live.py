@@ -9,7 +9,7 @@ import pytest
 from infra.flink import cluster
 from infra.kafka import broker
 from tests.faults.live import Trial, servers
-from tests.faults.stream import disturbed, first_of_the_sample
+from tests.faults.stream import disturbed, of_the_sample
 from tests.servers.postgresql import programs
 
 KILLED = ("taskmanager-1", "postgresql", "worker", "everything", "jobmanager")
@@ -22,7 +22,7 @@ def test_what_is_left_is_what_a_replay_leaves(tmp_path: Path) -> None:
     if programs() is None:
         pytest.skip("PostgreSQL is not installed")
     with servers(tmp_path) as (kafka, postgresql):
-        records = disturbed(first_of_the_sample(2_000), seed=6)
+        records = disturbed(of_the_sample(2_000), seed=6)
         trial = Trial(tmp_path, records, kafka, postgresql)
         try:
             found = trial.run(KILLED, random.Random(5))
