@@ -144,6 +144,7 @@ class Session:
             configuration=msgspec.structs.replace(self.configuration, kafka=kafka),
             start=parse_place(self.start),
             publish=self.publish,
+            anew=self.anew,
         )
 
     def _supervisor(

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from connectors.kafka.places import Place
+from connectors.kafka.places import Offsets, Place, locate
 from connectors.kafka.progress import Progress, decode_progress
 from connectors.kafka.topics import describe_topic
-from connectors.store import Store
+from connectors.store import Store, Transaction
 from connectors.store.schema import (
     alerts,
     dead_letters,
@@ -25,6 +25,9 @@ from pipelines.live.source import Reading
 from pipelines.live.storing import SOURCE
 from pipelines.manifest import digest, manifest
 from pipelines.runs import begin_run
+from pipelines.topic_range import record_parser
+
+_START, _START_VERSION = "start", 1
 
 
 def prepare(
@@ -35,8 +38,12 @@ def prepare(
     start: Place = "earliest",
     end: Place | None = None,
     publish: bool = False,
+    anew: bool = False,
 ) -> LiveJob:
     """The job that reads so, with its row in the store; the same job again has the same row.
+
+    Where `start` lies is found once: a job that is killed before its first checkpoint begins where
+    it began, though the end of the topic be elsewhere by then. `anew`: it is found again.
 
     Raises `BrokerError` for a missing topic, `StoreError`, `ArtifactError`.
     """
@@ -49,18 +56,39 @@ def prepare(
         configuration=configuration.meaning(),
         model=model,
     )
-    job = LiveJob(
+    run_id = digest({"live": described})
+    with Store.open(database) as store, store.transaction() as tx:
+        begun = None if anew else _begun(tx, run_id)
+        begin_run(tx, run_id, "live", described, datetime.now(UTC))
+    if begun is None:
+        begun = _offsets(reading, start)
+        state = {_START: (_START_VERSION, msgspec.json.encode(begun.of))}
+        with Store.open(database) as store, store.transaction() as tx:
+            tx.save_state(run_id, 0, state)
+    return LiveJob(
         context=RunContext(configuration, configuration.digest(model), model.checksum),
         reading=reading,
         database=database,
-        run_id=digest({"live": described}),
-        start=start,
+        run_id=run_id,
+        start=begun,
         end=end,
         publish=publish,
     )
-    with Store.open(database) as store, store.transaction() as tx:
-        begin_run(tx, job.run_id, "live", described, datetime.now(UTC))
-    return job
+
+
+def _begun(tx: Transaction, run_id: str) -> Offsets | None:
+    """Where a job began that has not ended yet."""
+    run, state = tx.run(run_id), tx.state(run_id)
+    if run is None or run["state"] == "finished" or _START not in state:
+        return None
+    return Offsets(msgspec.json.decode(state[_START][1], type=dict[int, int]))
+
+
+def _offsets(reading: Reading, start: Place) -> Offsets:
+    """What `start` means now."""
+    parser = record_parser(reading.topic, reading.parsing, None)
+    spans = locate(reading.settings, reading.topic, start, "latest", parser).spans
+    return Offsets({number: span.start for number, span in spans.items()})
 
 
 def source_progress(connection: Connection, run_id: str) -> Progress | None:

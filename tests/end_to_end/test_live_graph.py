@@ -8,13 +8,16 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from connectors.kafka.places import Offsets, Place
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.topics import create_topic
+from connectors.store import Store
 from pipelines.configuration import Configuration
 from pipelines.live import source
 from pipelines.live.graph import build
 from pipelines.live.job import LiveResult, prepare, reconciled
 from pipelines.live.source import Reading
+from pipelines.runs import finish_run
 from tests.end_to_end.stores import contents
 from tests.end_to_end.test_replay_kafka import replayed
 from tests.faults.stream import PARTITIONS, disturbed, of_the_sample, send
@@ -72,3 +75,33 @@ def test_a_job_may_start_at_a_time(kafka_settings: KafkaSettings, tmp_path: Path
         for start in (START, START, START + timedelta(days=1))
     )
     assert first == again != other
+
+
+def test_a_job_that_has_not_ended_begins_where_it_began(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    """Killed before its first checkpoint it would lose what came meanwhile."""
+    name = "live-from-the-end"
+    create_topic(kafka_settings, name, PARTITIONS)
+    database, configuration = f"sqlite:///{tmp_path}/live.db", Configuration(kafka=kafka_settings)
+    reading = Reading(kafka_settings, name, configuration.lateness)
+
+    def begun(*, anew: bool = False) -> tuple[str, Place]:
+        job = prepare(
+            reading, database=database, configuration=configuration, start="latest", anew=anew
+        )
+        return job.run_id, job.start
+
+    run_id, first = begun()
+    sent = disturbed(of_the_sample(40), seed=7)
+    assert list(send(kafka_settings, name, sent))[-1] == len(sent)
+    assert begun() == (run_id, first) == (run_id, Offsets(dict.fromkeys(range(PARTITIONS), 0)))
+    _, anew = begun(anew=True)
+    assert isinstance(anew, Offsets)
+    assert sum(anew.of.values()) == len(sent)
+    with Store.open(database) as store, store.transaction() as tx:
+        finish_run(tx, run_id, START)
+    list(send(kafka_settings, name, sent[:1]))
+    _, after_the_end = begun()
+    assert isinstance(after_the_end, Offsets)
+    assert sum(after_the_end.of.values()) == len(sent) + 1
