@@ -16,7 +16,7 @@ from rich.text import Text
 from alerting.ledger import LedgerRow
 from connectors.errors import StoreError
 from connectors.store import Store
-from connectors.store.sole import Sole
+from connectors.store.sole import Sole, Taken
 from pipelines.alerting.channels import open_channels
 from pipelines.alerting.delivery import Courier, delivering
 from pipelines.alerting.following import Follower, tell_nobody
@@ -24,11 +24,20 @@ from pipelines.alerting.process import LOCK, begin, end, work
 from pipelines.alerting.routing import Routing
 from pipelines.alerting.ruling import RulesFile
 from pipelines.command.console import err, inert, out
-from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json, RulesOption
+from pipelines.command.options import (
+    DEFAULT_DATABASE,
+    Config,
+    Database,
+    Json,
+    MetricsPort,
+    RulesOption,
+)
 from pipelines.configuration import load_configuration
 from pipelines.evidence import AddEvidence
+from pipelines.metrics.endpoint import endpoint
 from pipelines.naming import headline
 
+_STANDBY_SECONDS = 2.0
 _COLOURS = {"low": "cyan", "medium": "yellow", "high": "red", "critical": "bold red"}
 
 
@@ -37,7 +46,14 @@ def run(
     once: Annotated[
         bool, typer.Option("--once", help="Stop when nothing is left to do, instead of waiting.")
     ] = False,
+    standby: Annotated[
+        bool,
+        typer.Option(
+            "--standby", help="While another such process works on the store, wait and take over."
+        ),
+    ] = False,
     rules: RulesOption = None,
+    metrics_port: MetricsPort = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -51,8 +67,10 @@ def run(
     routing = Routing(RulesFile(rules, configuration.channels)) if rules else None
     channels = open_channels(configuration.channels, configuration.delivery, configuration.kafka)
     stop = stop_signal()
-    with Store.existing(database) as store:
+    with endpoint(configuration.metrics.own(metrics_port)), Store.existing(database) as store:
         sole = Sole(store, LOCK)
+        if standby and not _taken_over(sole, stop, once=once):
+            return
         sole.hold()
         try:
             run_id = begin(store, configuration, datetime.now(UTC))
@@ -81,6 +99,24 @@ def run(
             end(store, run_id, datetime.now(UTC))
         finally:
             sole.release()
+
+
+def _taken_over(sole: Sole, stop: threading.Event, *, once: bool) -> bool:
+    """Waits until nobody else does this work; False where it was stopped before, or where `once` is
+    enough: then it is the other's."""
+    said = False
+    while not stop.is_set():
+        try:
+            sole.hold()
+        except Taken:
+            if not said:
+                err.print("Another process turns what this store holds into alerts")
+                said = True
+            if once or stop.wait(_STANDBY_SECONDS):
+                return False
+        else:
+            return True
+    return False
 
 
 def stop_signal() -> threading.Event:

@@ -55,8 +55,9 @@ class LocalBroker:
 
 
 def alert_process(database: str, config: Path | None) -> Part:
-    """The one that turns what the job finds into alerts; the store must be there."""
-    command = [sys.executable, "-m", "pipelines", "alerts", "run", "--database", database]
+    """What turns into alerts what the job finds, unless another does; the store must be there."""
+    command = [sys.executable, "-m", "pipelines", "alerts", "run", "--standby"]
+    command += ["--database", database]
     if config:
         command += ["--config", str(config.absolute())]
     return Part("alerts", tuple(command), lambda: True)
