@@ -45,6 +45,15 @@ Mapping = Annotated[
 SourceOfFile = Annotated[
     str | None, typer.Option("--source", help="Name of the source. Default: the file's name.")
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        min=0,
+        max=65535,
+        help="Serve a page for Prometheus, of this process alone. Default: none.",
+    ),
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Rows shown at most.")]
 
 DEFAULT_DATABASE = "sqlite:///foreshock.db"
