@@ -98,6 +98,7 @@ def work(
                 return
             continue
         failures = itertools.count()
+        metrics().looked()
         for row in rows:
             metrics().alert_event(row.event, row.details.get("alert", {}).get("severity", ""))
         watching.filed(rows)

@@ -67,7 +67,12 @@ def run(
     routing = Routing(RulesFile(rules, configuration.channels)) if rules else None
     channels = open_channels(configuration.channels, configuration.delivery, configuration.kafka)
     stop = stop_signal()
-    with endpoint(configuration.metrics.own(metrics_port)), Store.existing(database) as store:
+    with (
+        endpoint(configuration.metrics.own(metrics_port)) as page,
+        Store.existing(database) as store,
+    ):
+        if page:
+            err.print(f"Metrics: {page}", markup=False)
         sole = Sole(store, LOCK)
         if standby and not _taken_over(sole, stop, once=once):
             return

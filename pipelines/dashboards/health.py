@@ -55,7 +55,7 @@ def build() -> Dashboard:
             panels.metric_number(
                 "Unread",
                 "Records in the source that are still to be read, over all partitions.",
-                "sum(foreshock_source_lag_records)",
+                "sum(max by (topic, partition) (foreshock_source_lag_records))",
                 width=4,
                 steps=((None, good), (10_000, warn), (100_000, bad)),
             ),
@@ -113,7 +113,7 @@ def build() -> Dashboard:
                 "Lag by partition: it should return to nothing after a burst.",
                 [
                     (
-                        "sum by (topic, partition) (foreshock_source_lag_records)",
+                        "max by (topic, partition) (foreshock_source_lag_records)",
                         "{{topic}} {{partition}}",
                     )
                 ],

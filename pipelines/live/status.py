@@ -13,6 +13,7 @@ from connectors.store import Store
 from pipelines.live.graph import LiveJob
 from pipelines.live.job import source_progress
 from pipelines.live.supervisor import JobFolder, Status
+from pipelines.metrics.instruments import metrics
 
 _FILE = "status.json"
 _BETWEEN_LOOKS = 3.0
@@ -105,6 +106,8 @@ class Observer:
         if before is not None and after is not None and self._looked is not None:
             self._rate = max(0.0, (after - before) / (now - self._looked))
         self._looked = now
+        for partition, lag in (self._source.lag or {}).items():
+            metrics().lag(self._job.reading.topic, partition, lag)
 
 
 def _source(job: LiveJob) -> _Source:

@@ -37,9 +37,9 @@ class EndpointError(Exception):
 def endpoint(settings: MetricsSettings) -> Iterator[str | None]:
     """Serves the page while the block lasts; gives its address, None where no port is set.
 
-    This process, and all that it starts from now on, write into the folder, which is emptied: start
-    a job's processes inside the block, and one job for each folder. Raises `EndpointError` where
-    the port is taken or the folder cannot be written.
+    This process, and all that it starts from now on, write into the folder: start a job's processes
+    inside the block, and one job for each folder. What dead processes have left there is removed.
+    Raises `EndpointError` where the port is taken or the folder cannot be written.
     """
     if settings.port is None:
         yield None
@@ -47,7 +47,7 @@ def endpoint(settings: MetricsSettings) -> Iterator[str | None]:
     folder = settings.folder.absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob("*.db"):
+        for left in filter(_left_behind, folder.glob("*.db")):
             left.unlink()
     except OSError as error:
         raise EndpointError(f"the metrics folder {folder} cannot be used: {error}") from error
@@ -67,6 +67,12 @@ def endpoint(settings: MetricsSettings) -> Iterator[str | None]:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+def _left_behind(path: Path) -> bool:
+    """Whether nobody writes there any more: the job's workers outlive who serves their page."""
+    process = path.stem.rpartition("_")[2]
+    return process == str(os.getpid()) or not Path("/proc", process).exists()
 
 
 @contextmanager

@@ -31,6 +31,9 @@ OTHER = "other"
 
 MOST_SOURCES = 100
 
+OUTCOMES = ("delivered", "failed", "given_up")
+"""Of an attempt to deliver; what has `failed` is tried again."""
+
 _MODEL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STORE_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _DELAY_SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1800)
@@ -125,6 +128,10 @@ class Metrics:
         )
         self._pending = gauge("deliveries_pending", "Deliveries still to be made.", "channel")
         self._ledger = gauge("ledger_intact", "1 where the ledger was last proved, 0 if broken.")
+        self._looked = gauge(
+            "alerts_looked_timestamp_seconds",
+            "When the alert process last looked at the store, by the clock.",
+        )
         self._proved = gauge(
             "ledger_verified_timestamp_seconds", "When the ledger was last verified, by the clock."
         )
@@ -139,10 +146,15 @@ class Metrics:
 
     def read(self, topic: str, partition: int, records: int, lag: int) -> None:
         """`records` were read of a partition that has `lag` more."""
-        self._lag.labels(topic, partition).set(lag)
+        self.lag(topic, partition, lag)
         if records:
             self._read.labels(topic, partition).inc(records)
             self._last_read.labels(topic, partition).set_to_current_time()
+
+    def lag(self, topic: str, partition: int, records: int) -> None:
+        """So many records of a partition are unread, as whoever looks after the job sees it: a
+        source that hangs does not say so itself."""
+        self._lag.labels(topic, partition).set(records)
 
     def watermark(self, event_time: datetime) -> None:
         """The watermark stands at `event_time`; call it as often as it may have risen."""
@@ -230,12 +242,18 @@ class Metrics:
         self._alerts.labels(event, severity).inc()
 
     def delivery(self, channel: str, outcome: str) -> None:
-        """One attempt: its outcome is "delivered", "failed" (to be tried again), "given_up"."""
+        """One attempt, with one of `OUTCOMES`."""
         self._deliveries.labels(channel, outcome).inc()
 
     def pending_deliveries(self, channel: str, deliveries: int) -> None:
         """So many deliveries are still to be made."""
         self._pending.labels(channel).set(deliveries)
+        for outcome in OUTCOMES:  # from nothing on: of a first count, Prometheus sees no increase
+            self._deliveries.labels(channel, outcome)
+
+    def looked(self) -> None:
+        """The alert process has looked at the store, and done what there was to do."""
+        self._looked.set_to_current_time()
 
     def ledger(self, *, intact: bool) -> None:
         """The ledger was verified."""

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from connectors.dead_letter import dead_letter
 from connectors.message import Message
+from connectors.store import Store
 from models.artifact import load_artifact
 from models.entities import Recogniser
 from models.tagger import load_tagger
@@ -132,6 +134,56 @@ def test_what_a_killed_worker_counted_stays_and_a_new_one_goes_on(
     assert value(after_the_kill, "source_records_total", **place) == 1050
     assert value(at_last, "source_records_total", **place) == 1057
     assert value(at_last, "source_lag_records", **place) == 7
+
+
+def test_a_page_that_comes_back_goes_on_with_the_workers_that_outlived_it(
+    settings: MetricsSettings,
+) -> None:
+    place = {"topic": "messages", "partition": "0"}
+    with endpoint(settings):
+        dead, alive = worker(), worker()
+        tell(dead, 1000)
+        tell(alive, 50)
+        dead.communicate()
+    with endpoint(settings) as address:
+        assert address is not None
+        tell(alive, 7)
+        assert value(scrape(address), "source_records_total", **place) == 57
+    alive.communicate()
+
+
+def test_of_a_first_failure_to_deliver_an_increase_is_seen(settings: MetricsSettings) -> None:
+    with endpoint(settings) as address:
+        assert address is not None
+        metrics().pending_deliveries("desk", 1)
+        before = scrape(address)
+        metrics().delivery("desk", "failed")
+        after = scrape(address)
+    failed = {"channel": "desk", "outcome": "failed"}
+    assert value(before, "deliveries_total", **failed) == 0
+    assert value(after, "deliveries_total", **failed) == 1
+
+
+def test_the_alert_process_has_a_page_of_its_own_and_says_when_it_looked(tmp_path: Path) -> None:
+    Store.open(tmp_path / "store.db").close()
+    told = ["alerts", "run", "--database", f"sqlite:///{tmp_path}/store.db", "--metrics-port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", *told], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert process.stderr is not None
+    address = process.stderr.readline().strip().removeprefix("Metrics: ")
+    try:
+        deadline = time.monotonic() + 60
+        while not (
+            looked := scrape(address).get(("foreshock_alerts_looked_timestamp_seconds", ()))
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        process.terminate()
+        process.communicate()
+    assert looked > NOON.timestamp()
+    assert process.returncode == 0
 
 
 def test_a_worker_killed_as_it_makes_its_file_does_not_stop_the_page(

@@ -25,9 +25,9 @@ from pipelines.metrics.instruments import Metrics, metrics
 from pipelines.metrics.settings import MetricsSettings
 from pipelines.tagging import tag_messages
 from tests.servers import prometheus
+from tests.servers.prometheus import RULES
 
 INFRA = Path(__file__).parents[2] / "infra" / "prometheus"
-RULES = INFRA / "rules" / "foreshock.yaml"
 TESTS = INFRA / "tests" / "foreshock.yaml"
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
 
@@ -158,6 +158,7 @@ def everything_happens() -> None:
     counting.alert_event("opened", "high")
     counting.delivery("email", "failed")
     counting.pending_deliveries("email", 1)
+    counting.looked()
     counting.ledger(intact=False)
     counting.restarted("worker")
     counting.checkpoint(datetime.now(UTC) - timedelta(seconds=5), 1000)

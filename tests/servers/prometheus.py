@@ -1,13 +1,14 @@
 """A Prometheus for a test, from the system's package."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import yaml
 from tests.servers.postgresql import free_port
 
 _DEADLINE = 60.0
+_SHIPPED = Path(__file__).parents[2] / "infra" / "prometheus"
+RULES = _SHIPPED / "rules" / "foreshock.yaml"
 
 
 def programs() -> bool:
@@ -25,13 +28,16 @@ def programs() -> bool:
 
 
 @contextmanager
-def running(folder: Path, target: str, rules: Path) -> Iterator[str]:
-    """A Prometheus that scrapes `target` (host:port) once a second; gives its address."""
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(rules)],
-        "scrape_configs": [{"job_name": "foreshock", "static_configs": [{"targets": [target]}]}],
-    }
+def running(
+    folder: Path, target: str, rules: Path, *, alertmanagers: Sequence[str] = ()
+) -> Iterator[str]:
+    """A Prometheus by the configuration that we ship, but that it scrapes `target` (host:port) once
+    a second, and tells `alertmanagers`; gives its address."""
+    config = yaml.safe_load((_SHIPPED / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(rules)]
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
+    config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = list(alertmanagers)
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     port = free_port()
     server = subprocess.Popen(
@@ -49,6 +55,16 @@ def running(folder: Path, target: str, rules: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(_DEADLINE)
+
+
+def in_fast_motion(folder: Path) -> Path:
+    """The rules that we ship with a second for each minute: of ranges, offsets and patience."""
+    rules = RULES.read_text()
+    for unit, faster in (("m", "s"), ("h", "m")):
+        rules = re.sub(rf"(\[|for: |offset )(\d+){unit}\b", rf"\g<1>\g<2>{faster}", rules)
+    path = folder / "rules.yaml"
+    path.write_text(rules.replace("[1d]", "[24m]"))
+    return path
 
 
 def wait_for(prometheus: str, expression: str) -> list[dict[str, Any]]:
