@@ -27,6 +27,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 LIBRARIES = HERE / "libs"
+CONFIGURATION = HERE / "flink-conf.yaml"
 DEFAULT_FOLDER = Path(".foreshock") / "flink"
 
 _START_SECONDS = 180.0
@@ -39,31 +40,8 @@ _CLUSTER = "FORESHOCK_CLUSTER"
 _PART = "FORESHOCK_PART"
 _WORKER = "worker"
 
-_OPENED = ("lang", "util", "net", "io", "nio", "util.concurrent")
-_JVM = (
-    *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",  # the work is done in Python; what counts is a quick start
-    "-Djava.awt.headless=true",
-    "-Dorg.slf4j.simpleLogger.showDateTime=true",
-    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
-)
 _SMALL_JVM = ("-Xmx256m", "-XX:MaxMetaspaceSize=192m")
 _TASK_MANAGER_JVM = ("-Xmx640m", "-XX:MaxMetaspaceSize=192m", "-XX:MaxDirectMemorySize=320m")
-
-# Flink's shell wrapper would compute what is not given; nothing here has one, so all is given.
-_TASK_MANAGER_MEMORY = {
-    "framework.heap.size": "128m",
-    "task.heap.size": "512m",
-    "framework.off-heap.size": "128m",
-    "task.off-heap.size": "128m",
-    "network.min": "64m",
-    "network.max": "64m",
-    "managed.size": "0m",
-    "jvm-metaspace.size": "192m",
-    "jvm-overhead.min": "192m",
-    "jvm-overhead.max": "192m",
-}
 
 
 class ClusterFailed(Exception):
@@ -267,7 +245,6 @@ class Cluster:
         return self.folder / "ports.json"
 
     def _task_manager(self, number: int) -> Part:
-        memory = {f"taskmanager.memory.{key}": size for key, size in _TASK_MANAGER_MEMORY.items()}
         name = f"taskmanager-{number}"
         return Part(
             name,
@@ -276,7 +253,6 @@ class Cluster:
                 "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
                 *self._conf,
                 f"-Dtaskmanager.resource-id={name}",
-                *(f"-D{key}={size}" for key, size in memory.items()),
             ),
             lambda: (self._overview() or {}).get("taskmanagers", 0) >= number,
         )
@@ -303,18 +279,11 @@ class Cluster:
             "taskmanager.numberOfTaskSlots": self._slots,
             "taskmanager.cpu.cores": self._slots,
             "io.tmp.dirs": self.folder / "tmp",
-            "state.checkpoints.num-retained": 2,
-            "classloader.resolve-order": "parent-first",
-            "heartbeat.interval": 2000,
-            "heartbeat.timeout": 20000,
-            # Nobody waits for a task that hangs on a store which is away.
-            "task.cancellation.timeout": 30000,
-            "cluster.io-pool.size": 4,
         }
         for folder in ("conf", "tmp", "artifacts"):
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
         written = "".join(f"{key}: {value}\n" for key, value in settings.items())
-        (self.folder / "conf" / "flink-conf.yaml").write_text(written)
+        (self.folder / "conf" / CONFIGURATION.name).write_text(CONFIGURATION.read_text() + written)
         self._ports_file.write_text(json.dumps(asdict(self.ports)))
 
     def _launch(self, part: Part) -> None:
@@ -379,7 +348,13 @@ def _environments() -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _java(*options: str) -> tuple[str, ...]:
-    return ("java", *_JVM, *options, "-cp", f"{LIBRARIES / 'patches'}:{LIBRARIES}/*")
+    return (
+        "java",
+        f"@{HERE / 'java.options'}",
+        *options,
+        "-cp",
+        f"{LIBRARIES / 'patches'}:{LIBRARIES}/*",
+    )
 
 
 def _listens(port: int) -> bool:

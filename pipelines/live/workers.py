@@ -17,6 +17,8 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
@@ -68,6 +70,17 @@ def serve(port: int) -> None:
     server.wait_for_termination()
 
 
+def _page(port: int | None) -> AbstractContextManager[str | None]:
+    if port is None:
+        return nullcontext()
+    # Heavy to import, and of no use to a pool whose job serves the page.
+    from pipelines.configuration import load_configuration
+    from pipelines.metrics.endpoint import endpoint
+
+    config = os.environ.get("FORESHOCK_CONFIG")
+    return endpoint(load_configuration(Path(config) if config else None).metrics.own(port))
+
+
 def work(worker_id: str, control: str) -> None:
     """Works for one TaskManager until it is gone; does not return."""
     from apache_beam.runners.worker.sdk_worker import SdkHarness
@@ -88,14 +101,22 @@ def _end_with_parent(parent: int) -> None:
     os._exit(0)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Of the command line above."""
+    found = argparse.ArgumentParser(
         prog="python -m pipelines.live.workers", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--port", type=int, help="where to listen for TaskManagers")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    parser.add_argument("--control", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    found.add_argument("--port", type=int, help="where to listen for TaskManagers")
+    found.add_argument(
+        "--metrics-port", type=int, help="serve a page for Prometheus, of these workers alone"
+    )
+    found.add_argument("--worker", help=argparse.SUPPRESS)
+    found.add_argument("--control", help=argparse.SUPPRESS)
+    return found
+
+
+def main() -> None:
+    given = parser().parse_args()
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
@@ -104,9 +125,10 @@ def main() -> None:
     if given.worker:
         work(given.worker, given.control)
     elif given.port:
-        serve(given.port)
+        with _page(given.metrics_port):
+            serve(given.port)
     else:
-        parser.error("--port is missing")
+        parser().error("--port is missing")
 
 
 if __name__ == "__main__":
