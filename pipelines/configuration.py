@@ -35,6 +35,7 @@ from pipelines.console.settings import ConsoleSettings
 from pipelines.live.settings import LiveSettings
 from pipelines.manifest import digest
 from pipelines.metrics.settings import MetricsSettings
+from pipelines.retention import RetentionSettings
 
 
 class ConfigurationError(Exception):
@@ -93,7 +94,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `decisions` what people may decide on it, `kafka` how the brokers are reached, `lateness` which
     messages of a topic come too late, `metrics` the page for Prometheus, `console` the web
     pages, `delivery` how often alerts are sent, `channels` where to, each by its name, `live` where
-    the live job runs."""
+    the live job runs, `retention` how long rows are kept."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
@@ -109,6 +110,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     console: ConsoleSettings = ConsoleSettings()
     metrics: MetricsSettings = MetricsSettings()
     live: LiveSettings = LiveSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     def __post_init__(self) -> None:
         for name in self.channels:
@@ -127,6 +129,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "metrics",
             "live",
             "console",
+            "retention",
         ):
             del sections[name]
         return sections
@@ -155,6 +158,7 @@ class _Gathered(BaseSettings):
     console: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     live: dict[str, Any] = {}
+    retention: dict[str, Any] = {}
 
 
 def _path(_kind: type[Path], value: str) -> Path:

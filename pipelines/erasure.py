@@ -3,9 +3,9 @@
 The ledger holds no text: only seals, which tell nothing once their salt is gone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -34,24 +34,58 @@ def erase(
         raise DecisionRefused(f"there is no message {message_id!r}: take an id from alerts export")
     if found[0]["text"] == _TEXT:
         raise DecisionRefused(f"the message {message_id!r} was erased before")
+    return _erase(tx, {message_id}, reason, actor, now)
+
+
+class ErasedAuthor(NamedTuple):
+    """The messages of an author, in order of their ids, and the ledger's new rows."""
+
+    message_ids: list[str]
+    filed: list[LedgerRow]
+
+
+def erase_author(
+    tx: Transaction, author_hash: str, *, reason: str, actor: str, now: datetime
+) -> ErasedAuthor:
+    """`erase` of all messages of an author; the hash of his name goes, too.
+
+    Raises `DecisionRefused` where the store holds nothing of his.
+    """
+    message = schema.messages
+    query = select(message.c.id).where(message.c.author_hash == author_hash)
+    ids = [row["id"] for row in tx.rows(query.order_by(message.c.id))]
+    if not ids:
+        raise DecisionRefused(
+            "the store holds no message of this author: either the name is written otherwise, or "
+            "the messages were read under another key or none, or all of his were erased"
+        )
+    return ErasedAuthor(ids, _erase(tx, set(ids), reason, actor, now))
+
+
+def _erase(
+    tx: Transaction, message_ids: Set[str], reason: str, actor: str, now: datetime
+) -> list[LedgerRow]:
     if not reason.strip():
         raise DecisionRefused("the reason is empty: say on what ground the text is erased")
+    tx.ledger_end()  # from here on no other alert comes to show one of them
     shown_by = [
-        row
+        (row["id"], row["evidence"], shown)
         for row in tx.rows(select(schema.alerts.c.id, schema.alerts.c.evidence))
-        if any(shown["id"] == message_id for shown in row["evidence"]["messages"])
+        if (shown := message_ids & {message["id"] for message in row["evidence"]["messages"]})
     ]
     filed = [
-        record_event(tx, _entry(row["id"], message_id, reason, now), actor=actor, now=now)
-        for row in shown_by
+        record_event(tx, _entry(alert_id, message_id, reason, now), actor=actor, now=now)
+        for alert_id, _, shown in shown_by
+        for message_id in sorted(shown)
     ]
-    tx.erase_message(message_id, _TEXT)
-    for row in shown_by:
+    for message_id in message_ids:
+        tx.erase_message(message_id, _TEXT)
+    for alert_id, evidence, shown in shown_by:
         messages = [
-            _without_text(shown) if shown["id"] == message_id else shown
-            for shown in row["evidence"]["messages"]
+            _without_text(message) if message["id"] in shown else message
+            for message in evidence["messages"]
         ]
-        tx.erase_evidence(row["id"], {**row["evidence"], "messages": messages})
+        tx.erase_evidence(alert_id, {**evidence, "messages": messages})
     return filed
 
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """The migrations that this version knows, oldest first; the last one is the schema below."""
 
 PEOPLE_COLUMNS = (
@@ -91,6 +91,19 @@ metadata = MetaData(
 )
 
 
+DRAWN = (
+    "messages",
+    "negative",
+    "neutral",
+    "positive",
+    "abstained",
+    "repeats",
+    "new_negative",
+    "weight_new_negative",
+)
+"""The counts of windows that dashboards draw."""
+
+
 def _required(name: str, kind: TypeEngine[Any]) -> Column[Any]:
     return Column(name, kind, nullable=False)
 
@@ -132,6 +145,7 @@ tags = Table(
     _required("repeat", Boolean()),
     _required("model", _JSON),
     Column("processed_at", UtcDateTime),
+    Index(None, "topic", "published_at"),  # the newest on a topic, however rare it is
 )
 
 window_stats = Table(
@@ -174,19 +188,24 @@ window_stats = Table(
         "configuration",
         "key",
         "start",
-        postgresql_include=[
-            "messages",
-            "negative",
-            "neutral",
-            "positive",
-            "abstained",
-            "repeats",
-            "new_negative",
-            "weight_new_negative",
-        ],
+        postgresql_include=DRAWN,
         postgresql_where=text("seconds = 3600"),
         sqlite_where=text("seconds = 3600"),
     ),
+    sqlite_with_rowid=False,
+)
+
+# The sums of the hours of each day (UTC), for charts of many keys over months. Triggers on
+# `window_stats` keep it: whatever writes, replaces or removes an hour changes its day with it.
+window_days = Table(
+    "window_days",
+    metadata,
+    Column("configuration", Text, nullable=False),
+    Column("start", UtcDateTime, nullable=False),
+    Column("key", Text, nullable=False),
+    *(_required(name, _BIG) for name in DRAWN),
+    # In the order in which a chart reads: all keys of one configuration, day by day.
+    PrimaryKeyConstraint("configuration", "start", "key"),
     sqlite_with_rowid=False,
 )
 

@@ -4,8 +4,9 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import (
     Connection,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    func,
     inspect,
     make_url,
     select,
@@ -31,12 +33,22 @@ from sqlalchemy.exc import (
 from connectors.closing import Closing
 from connectors.errors import StoreError, StoreUnavailable
 from connectors.store.migration import upgrade
+from connectors.store.partitions import make_partitions, months_ahead
 from connectors.store.raw import encode_json
+from connectors.store.roles import make_roles
 from connectors.store.schema import REVISIONS, alert_events, alerts, dead_letters
 from connectors.store.transaction import Transaction, first, rows
 from connectors.store.writing import Writer
 
 _WRITES = "foreshock_writes"
+_UPGRADE_LOCK = 0x666F7266  # next to the ledger's
+
+
+class Upgrade(NamedTuple):
+    """From which version of the schema to which; `before` is None where there were no tables."""
+
+    before: str | None
+    after: str
 
 
 class Store(Closing):
@@ -79,13 +91,30 @@ class Store(Closing):
         return cls.open(url)
 
     @classmethod
-    def upgrade(cls, url: str | Path) -> None:
+    def upgrade(cls, url: str | Path) -> Upgrade:
         """Creates the tables at `url`, or brings them to the current schema; raises StoreError."""
-        store = cls(_engine(url, 30.0))
-        try:
-            store._bring_up()
-        finally:
-            store.close()
+        with cls(_engine(url, 30.0)) as store:
+            if store.engine.dialect.name == "sqlite":
+                store._prepare_sqlite(30.0)
+            before = store._bring_up()
+            store.make_room()
+            return Upgrade(before, REVISIONS[-1])
+
+    def make_room(self) -> None:
+        """Makes the partitions of the months to come; SQLite has none."""
+        if self.engine.dialect.name == "postgresql":
+            with self._connected(writes=True) as connection:
+                make_partitions(connection, months_ahead(datetime.now(UTC)))
+
+    def make_roles(self) -> None:
+        """Makes the roles of `connectors.store.roles`, and sets what they may do; PostgreSQL's."""
+        if self.engine.dialect.name != "postgresql":
+            raise StoreError(
+                f"{self.url} is a file and has no roles: who may write it is the "
+                "operating system's affair"
+            )
+        with self._connected(writes=True) as connection:
+            make_roles(connection)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -191,6 +220,7 @@ class Store(Closing):
 
     @contextmanager
     def _connected(self, *, writes: bool, **options: Any) -> Iterator[Connection]:
+        driver = self.engine.dialect.loaded_dbapi  # its own errors: a load asks it directly
         try:
             with (
                 self.engine.connect().execution_options(
@@ -199,9 +229,9 @@ class Store(Closing):
                 connection.begin(),
             ):
                 yield connection
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, driver.OperationalError) as error:
             raise StoreUnavailable(_explained(self.url, error)) from error
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, driver.Error) as error:
             raise StoreError(_explained(self.url, error)) from error
 
     def _prepare_sqlite(self, busy_seconds: float) -> None:
@@ -220,22 +250,28 @@ class Store(Closing):
                     raise StoreError(_explained(self.url, error)) from error
                 time.sleep(0.02)
 
-    def _bring_up(self) -> None:
-        if self._is_current():
-            return
-        with self._connected(writes=True) as connection:  # another process may have been faster
-            if self._revision(connection) != REVISIONS[-1]:
+    def _bring_up(self) -> str | None:
+        """Returns the revision that it found."""
+        found = self._current()
+        if found == REVISIONS[-1]:
+            return found
+        with self._connected(writes=True) as connection:
+            if self.engine.dialect.name == "postgresql":  # SQLite has one writer anyway
+                connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+            found = self._revision(connection)  # another process may have been faster
+            if found != REVISIONS[-1]:
                 upgrade(connection)
+        return found
 
-    def _is_current(self) -> bool:
+    def _current(self) -> str | None:
         with self._connected(writes=False) as connection:
-            return self._revision(connection) == REVISIONS[-1]
+            return self._revision(connection)
 
     def _check_revision(self) -> None:
-        if not self._is_current():
+        if self._current() != REVISIONS[-1]:
             raise StoreError(
                 f"the tables of {self.url} are missing or older than this version: upgrade them "
-                "first"
+                "first (foreshock database upgrade)"
             )
 
     def _revision(self, connection: Connection) -> str | None:
@@ -325,6 +361,7 @@ _EXPLANATIONS = {
     "unable to open database": "cannot be opened: check the permissions of the file and its folder",
     "readonly database": "may not be written: check the permissions of the file and its folder",
     "database is locked": "is locked by another process: wait for it to finish, or stop it",
+    "No space left": "cannot be written because its disk is full: free some space and start again",
     "disk is full": "cannot be written because the disk is full: free some space and start again",
     "disk I/O error": "cannot be written or read because of a disk error: check the disk",
     "append-only": "holds a ledger that can only be added to",

@@ -1,7 +1,7 @@
 """`Transaction`: what one slice of work reads and writes, all of it or nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -9,14 +9,24 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    and_,
     bindparam,
     delete,
     func,
     select,
+    text,
     update,
 )
 
 from connectors.errors import StoreError
+from connectors.store.partitions import (
+    DIVIDED,
+    drop_messages,
+    drop_windows,
+    following,
+    message_ids,
+    months_with_partitions,
+)
 from connectors.store.schema import (
     PEOPLE_COLUMNS,
     alert_events,
@@ -24,12 +34,15 @@ from connectors.store.schema import (
     dead_letters,
     deliveries,
     evidence_salts,
+    late_messages,
     messages,
     run_state,
     runs,
     sessions,
     tags,
     users,
+    window_days,
+    window_stats,
 )
 from connectors.store.writing import Row, Writer
 
@@ -167,6 +180,11 @@ class Transaction:
         """Writes into `tags` what watching found: (message id, id of its story's first message)."""
         if stories:
             statement = update(tags).where(tags.c.message_id == bindparam("of"))
+            if self._connection.dialect.name == "postgresql":  # one partition, and not all of them
+                statement = statement.where(
+                    message_ids.c.id == bindparam("of"),
+                    message_ids.c.published_at == tags.c.published_at,
+                )
             self._connection.execute(
                 statement.values(story=bindparam("first"), repeat=bindparam("again")),
                 [{"of": of, "first": first, "again": of != first} for of, first in stories],
@@ -190,6 +208,58 @@ class Transaction:
         self._connection.execute(statement.values(evidence=evidence))
         answers = update(deliveries).where(deliveries.c.alert_id == alert_id)
         self._connection.execute(answers.values(last_error=None))
+
+    def months_before(self, end: datetime) -> list[datetime]:
+        """The ends of the months before `end` that can be pruned one by one, oldest first.
+
+        PostgreSQL's partitions; SQLite prunes all at once.
+        """
+        if self._connection.dialect.name == "sqlite":
+            return []
+        months = {m for name in DIVIDED for m in months_with_partitions(self._connection, name)}
+        ends = (datetime(m.year, m.month, 1, tzinfo=UTC) for m in map(following, sorted(months)))
+        return [one for one in ends if one <= end]
+
+    def prune_windows(self, before: datetime) -> int:
+        """Removes the windows that started before `before`, the first moment of a month (UTC).
+
+        Returns how many.
+        """
+        gone = 0
+        if self._connection.dialect.name == "postgresql":
+            for month in months_with_partitions(self._connection, "window_stats"):
+                if month < before.date():
+                    gone += drop_windows(self._connection, month)
+        for table in (window_days, window_stats):
+            removed = self._connection.execute(delete(table).where(table.c.start < before))
+        return gone + removed.rowcount
+
+    def prune_messages(self, before: datetime, keep: Iterable[str]) -> int:
+        """Removes the messages published before `before`, the first moment of a month (UTC), with
+        their tags, except those whose ids are to `keep`; returns how many."""
+        gone = 0
+        self._keep(keep)
+        if self._connection.dialect.name == "postgresql":
+            for month in months_with_partitions(self._connection, "messages"):
+                if month < before.date():
+                    gone += drop_messages(self._connection, month)
+        is_kept = select(text("id")).select_from(text("kept"))
+        for table, key in ((tags, tags.c.message_id), (messages, messages.c.id)):
+            old = and_(table.c.published_at < before, key.not_in(is_kept))
+            removed = self._connection.execute(delete(table).where(old))
+        if self._connection.dialect.name == "postgresql":
+            old = and_(message_ids.c.published_at < before, message_ids.c.id.not_in(is_kept))
+            self._connection.execute(delete(message_ids).where(old))
+        late = delete(late_messages).where(late_messages.c.published_at < before)
+        self._connection.execute(late)
+        return gone + removed.rowcount
+
+    def _keep(self, ids: Iterable[str]) -> None:
+        """Writes the ids into a temporary table `kept`."""
+        self._connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS kept (id text)")
+        self._connection.exec_driver_sql("DELETE FROM kept")
+        if rows := [{"id": one} for one in ids]:
+            self._connection.execute(text("INSERT INTO kept VALUES (:id)"), rows)
 
     def mark_retried(self, ids: Iterable[str], at: datetime) -> None:
         """Notes that dead letters were driven again at `at`."""

@@ -7,7 +7,7 @@ or by a worker that should be dead, turns nothing back.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -25,9 +25,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from connectors.errors import StoreError
 from connectors.store import schema
+from connectors.store.loading import LOADS, Loading
+from connectors.store.partitions import DIVIDED
 from connectors.store.schema import PEOPLE_COLUMNS, metadata
 
 Row = Mapping[str, Any]
+Insert = TypeVar("Insert", sqlite.Insert, postgresql.Insert)
 Guard = Callable[[Any, Any], ColumnElement[bool]]
 
 _PLAIN = frozenset({"alert_events", "account_events", "corrections"})
@@ -68,7 +71,7 @@ class Writer:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._statements: dict[tuple[str, tuple[str, ...]], _Statement] = {}
+        self._statements: dict[tuple[str, tuple[str, ...]], _Statement | Loading] = {}
 
     def write(self, connection: Connection, table_name: str, rows: Iterable[Row]) -> int:
         """Writes rows of the same columns; returns how many were taken.
@@ -113,23 +116,24 @@ class Writer:
         names: tuple[str, ...],
         columns: list[tuple[Any, ...]],
     ) -> int:
-        statement = self._statement(table_name, names)
-        return sum(
-            statement.execute(connection, [values[start : start + _BATCH] for values in columns])
-            for start in range(0, len(columns[0]), _BATCH)
-        )
+        if _NOT_STORED in names:
+            del columns[names.index(_NOT_STORED)]
+            names = tuple(name for name in names if name != _NOT_STORED)
+        return self._statement(table_name, names).execute(connection, columns)
 
-    def _statement(self, table_name: str, names: tuple[str, ...]) -> "_Statement":
+    def _statement(self, table_name: str, names: tuple[str, ...]) -> "_Statement | Loading":
         key = (table_name, names)
         found = self._statements.get(key)
         if found is None:
             table = metadata.tables.get(table_name)
             if table is None:
                 raise StoreError(f"there is no table {table_name!r}")
-            known = _writable(table) | {_NOT_STORED}
+            known = _writable(table)
             if unknown := [name for name in names if name not in known]:
                 raise StoreError(f"the table {table_name!r} has no column {unknown[0]!r} to write")
-            found = self._statements[key] = _Statement(table, names, self._dialect)
+            loads = self._dialect.name == "postgresql" and table_name in LOADS
+            found = (_loading if loads else _Statement)(table, names, self._dialect)
+            self._statements[key] = found
         return found
 
 
@@ -146,11 +150,10 @@ class _Statement:
 
     def __init__(self, table: Table, given: tuple[str, ...], dialect: Dialect) -> None:
         """`given`: the columns in the order in which their values will come."""
-        names = [name for name in given if name != _NOT_STORED]
-        compiled = _insert(table, names, dialect).compile(dialect=dialect, column_keys=names)
+        compiled = _insert(table, given, dialect).compile(dialect=dialect, column_keys=given)
         self._sql = str(compiled)
         self._table = table.name
-        self._names = list(compiled.positiontup or names)
+        self._names = list(compiled.positiontup or given)
         self._positional = bool(compiled.positiontup)
         self._places = [given.index(name) for name in self._names]
         processors = (
@@ -160,6 +163,12 @@ class _Statement:
         self._processors = [(index, process) for index, process in processors if process]
 
     def execute(self, connection: Connection, columns: Sequence[Sequence[Any]]) -> int:
+        return sum(
+            self._execute(connection, [values[start : start + _BATCH] for values in columns])
+            for start in range(0, len(columns[0]), _BATCH)
+        )
+
+    def _execute(self, connection: Connection, columns: Sequence[Sequence[Any]]) -> int:
         converted: list[Iterable[Any]] = [columns[place] for place in self._places]
         try:
             for index, process in self._processors:
@@ -184,21 +193,33 @@ def _each(process: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]
         yield result
 
 
-def _insert(table: Table, names: list[str], dialect: Dialect) -> sqlite.Insert | postgresql.Insert:
-    insert: sqlite.Insert | postgresql.Insert = (
-        sqlite.insert(table) if dialect.name == "sqlite" else postgresql.insert(table)
-    )
+def _insert(
+    table: Table, names: Sequence[str], dialect: Dialect
+) -> sqlite.Insert | postgresql.Insert:
+    key = [column.name for column in table.primary_key]
+    if dialect.name == "sqlite":
+        return _guarded(sqlite.insert(table), table, names, key)
+    return _guarded(postgresql.insert(table), table, names, key)
+
+
+def _guarded(insert: Insert, table: Table, names: Sequence[str], key: list[str]) -> Insert:
+    """`insert`, and which row wins where there is one of the same `key`."""
     if table.name in _PLAIN:
         return insert
     if table.name in _FIRST_WINS:
         return insert.on_conflict_do_nothing()
-    key = [column.name for column in table.primary_key]
+    kept = {*key, DIVIDED.get(table.name)}  # no row moves in time
     guard = _GUARDS.get(table.name)
     return insert.on_conflict_do_update(
         index_elements=key,
-        set_={name: _value(insert, table, name) for name in names if name not in key},
+        set_={name: _value(insert, table, name) for name in names if name not in kept},
         where=guard(insert.excluded, table.c) if guard else None,
     )
+
+
+def _loading(table: Table, names: Sequence[str], dialect: Dialect) -> Loading:
+    insert, key = LOADS[table.name]
+    return Loading(table, names, _guarded(insert(names), table, names, key), dialect)
 
 
 def _value(insert: sqlite.Insert | postgresql.Insert, table: Table, name: str) -> Any:

@@ -1,4 +1,4 @@
--- The users of the store besides its owner, with the roles of infra/postgresql/roles.sql; passwords
+-- The users of the store besides its owner, with the roles of `foreshock database upgrade --roles`; passwords
 -- come from files in the folder that FOLDER names. Run by psql, as often as you like.
 \set ON_ERROR_STOP on
 \set job_password `cat "$FOLDER/store_job"`

@@ -13,6 +13,7 @@ from models.errors import ModelError
 from pipelines.command import (
     alerts,
     dashboards,
+    database,
     dead_letters,
     demo,
     detect,
@@ -42,6 +43,7 @@ app = typer.Typer(
 for verb in (demo, replay, produce, tag, detect, evaluate, train, doctor):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 app.command("console")(web.command)
+app.add_typer(database.app, name="database")
 app.add_typer(users.app, name="users")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -2,9 +2,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import BigInteger, select, text
 
 from connectors.dead_letter import dead_letter
@@ -140,6 +143,19 @@ def test_messages_come_back_as_they_went_in(store: Store) -> None:
     del row["schema"]
     assert found == row | {"entities": ["AAPL", "MSFT"]}
     assert found["published_at"].tzinfo is UTC
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40))
+@example("\\N")
+@example("\\.\n\t\r\\\\ \v\x01\u2028")
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_text_comes_back_as_it_went_in(store: Store, words: str) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(schema.messages.delete())
+    name = f"m{uuid4()}"
+    write(store, "messages", message(name, title=words, text=words, entities=(words, "a")))
+    (found,) = stored(store, "messages")
+    assert (found["title"], found["text"], found["entities"]) == (words, words, [words, "a"])
 
 
 def test_the_first_copy_of_a_message_wins(store: Store) -> None:

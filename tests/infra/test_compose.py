@@ -255,8 +255,9 @@ def test_a_health_check_tells_what_answers_from_what_does_not() -> None:
 
 def test_logins_have_the_roles_of_least_privilege(postgresql_url: str, tmp_path: Path) -> None:
     Store.upgrade(postgresql_url)
+    with Store.open(postgresql_url) as store:
+        store.make_roles()
     psql = ("psql", "--quiet", f"--dbname={postgresql_url}")
-    ran(*psql, f"--file={ROOT / 'infra' / 'postgresql' / 'roles.sql'}")
     for name in ("store_job", "store_reader"):
         (tmp_path / name).write_text(f"it's {name}")
     for _ in range(2):

@@ -325,11 +325,11 @@ def test_the_pipelines_role_can_add_to_the_ledger_and_no_more(
     postgresql_url: str, postgresql_server: str
 ) -> None:
     Store.upgrade(postgresql_url)
-    roles = Path(__file__).parents[2] / "infra/postgresql/roles.sql"
-    with Store.open(postgresql_url) as owner, owner.engine.begin() as connection:
-        connection.exec_driver_sql(roles.read_text(encoding="utf-8"))
-        connection.exec_driver_sql("CREATE ROLE watcher LOGIN IN ROLE foreshock_writer")
-        connection.exec_driver_sql("CREATE ROLE auditor LOGIN IN ROLE foreshock_reader")
+    with Store.open(postgresql_url) as owner:
+        owner.make_roles()
+        with owner.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE ROLE watcher LOGIN IN ROLE foreshock_writer")
+            connection.exec_driver_sql("CREATE ROLE auditor LOGIN IN ROLE foreshock_reader")
     with Store.open(postgresql_url.replace("tester@", "watcher@")) as store:
         fill(store)
         assert prove(store).holds

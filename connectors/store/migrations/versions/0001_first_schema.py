@@ -13,6 +13,17 @@ depends_on = None
 BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 JSON = sa.JSON(none_as_null=True)
 
+DRAWN = (
+    "messages",
+    "negative",
+    "neutral",
+    "positive",
+    "abstained",
+    "repeats",
+    "new_negative",
+    "weight_new_negative",
+)
+
 LEDGER_TRIGGERS_SQLITE = (
     """
     CREATE TRIGGER alert_events_no_update BEFORE UPDATE ON alert_events
@@ -43,6 +54,70 @@ LEDGER_TRIGGERS_POSTGRESQL = (
     FOR EACH STATEMENT EXECUTE FUNCTION alert_events_refuse()
     """,
 )
+
+
+def _listed(form: str) -> str:
+    return ", ".join(form.format(name) for name in DRAWN)
+
+
+# A day is the sum of its hours: an hour that comes is added, one that goes taken out, one that is
+# replaced both. Differences, and not the sum made anew, stay right where two write at a time.
+_ADD = f"""
+    INSERT INTO window_days (configuration, start, key, {_listed("{}")})
+    VALUES (NEW.configuration, {{day}}, NEW.key, {_listed("NEW.{}")})
+    ON CONFLICT (configuration, start, key)
+    DO UPDATE SET {_listed("{0} = window_days.{0} + excluded.{0}")};
+"""  # noqa: S608 - of the constants above
+_TAKE_OUT = f"""
+    UPDATE window_days SET {_listed("{0} = {0} - OLD.{0}")}
+    WHERE configuration = OLD.configuration AND start = {{day}} AND key = OLD.key;
+"""  # noqa: S608 - of the constants above
+_FORGET = """
+    DELETE FROM window_days
+    WHERE configuration = OLD.configuration AND start = {day} AND key = OLD.key AND messages = 0;
+"""
+
+
+def _day_triggers_sqlite() -> tuple[str, ...]:
+    day = "substr({}.start, 1, 10) || ' 00:00:00.000000'"
+    add = _ADD.format(day=day.format("NEW"))
+    take_out, forget = (part.format(day=day.format("OLD")) for part in (_TAKE_OUT, _FORGET))
+    return tuple(
+        f"""
+        CREATE TRIGGER window_days_{change} AFTER {change} ON window_stats
+        WHEN {row}.seconds = 3600 BEGIN {done} END
+        """
+        for change, row, done in (
+            ("insert", "NEW", add),
+            ("update", "NEW", take_out + add),
+            ("delete", "OLD", take_out + forget),
+        )
+    )
+
+
+def _day_triggers_postgresql() -> tuple[str, ...]:
+    day = "date_trunc('day', {}.start, 'UTC')"
+    add = _ADD.format(day=day.format("NEW"))
+    take_out, forget = (part.format(day=day.format("OLD")) for part in (_TAKE_OUT, _FORGET))
+    return (
+        f"""
+        CREATE FUNCTION window_days_follow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF TG_OP <> 'INSERT' THEN {take_out} END IF;
+            IF TG_OP = 'DELETE' THEN {forget} ELSE {add} END IF;
+            RETURN NULL;
+        END $$
+        """,
+        *(
+            f"""
+            CREATE TRIGGER window_days_{name} AFTER {change} ON window_stats FOR EACH ROW
+            WHEN ({row}.seconds = 3600) EXECUTE FUNCTION window_days_follow()
+            """
+            for name, change, row in (
+                ("written", "INSERT OR UPDATE", "NEW"),
+                ("removed", "DELETE", "OLD"),
+            )
+        ),
+    )
 
 
 def upgrade() -> None:
@@ -298,18 +373,18 @@ def upgrade() -> None:
         "ix_window_stats_hours",
         "window_stats",
         ["configuration", "key", "start"],
-        postgresql_include=[
-            "messages",
-            "negative",
-            "neutral",
-            "positive",
-            "abstained",
-            "repeats",
-            "new_negative",
-            "weight_new_negative",
-        ],
+        postgresql_include=DRAWN,
         postgresql_where=sa.text("seconds = 3600"),
         sqlite_where=sa.text("seconds = 3600"),
+    )
+    op.create_table(
+        "window_days",
+        sa.Column("configuration", sa.Text, nullable=False),
+        sa.Column("start", UtcDateTime, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        *(sa.Column(name, BIG, nullable=False) for name in DRAWN),
+        sa.PrimaryKeyConstraint("configuration", "start", "key", name="pk_window_days"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "tags",
@@ -334,6 +409,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_tags_published_at", "tags", ["published_at"])
     op.create_index("ix_tags_story", "tags", ["story"])
+    op.create_index("ix_tags_topic_published_at", "tags", ["topic", "published_at"])
     op.create_table(
         "users",
         sa.Column("name", sa.Text, nullable=False),
@@ -397,4 +473,6 @@ def upgrade() -> None:
 
     sqlite = op.get_bind().dialect.name == "sqlite"
     for statement in LEDGER_TRIGGERS_SQLITE if sqlite else LEDGER_TRIGGERS_POSTGRESQL:
+        op.execute(statement)
+    for statement in _day_triggers_sqlite() if sqlite else _day_triggers_postgresql():
         op.execute(statement)
