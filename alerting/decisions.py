@@ -25,8 +25,7 @@ MAX_TEXT = 4_000
 
 
 class DecisionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`reasons`: what an alert may be disposed of as. `approve_silences`: a silence holds only when
-    a second person has approved it."""
+    """`reasons`: what an alert may be disposed of as."""
 
     reasons: tuple[str, ...] = (
         "actionable",
@@ -35,7 +34,6 @@ class DecisionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "duplicate",
         "bad-data",
     )
-    approve_silences: bool = False
 
     def __post_init__(self) -> None:
         if not self.reasons or not all(reason.strip() for reason in self.reasons):
@@ -158,9 +156,7 @@ def decide(
 
     Raises `DecisionRefused`, whose one sentence says why.
     """
-    name = _said(actor, "the name of who decides")
-    if name == MACHINE:
-        raise DecisionRefused(f"{MACHINE!r} is what the ledger calls the pipeline: give your name")
+    name = person(actor)
     alert = standing.alert
     event, columns, details = _outcome(standing, action, name, now, reasons)
     plain = msgspec.to_builtins(columns)
@@ -173,6 +169,24 @@ def decide(
     )
     people = msgspec.structs.replace(standing.people, **columns)
     return msgspec.structs.replace(standing, people=people), entry
+
+
+def person(name: str) -> str:
+    """The name of who decides, as the ledger has it. Raises `DecisionRefused`."""
+    name = stated(name, "the name of who decides")
+    if name == MACHINE:
+        raise DecisionRefused(f"{MACHINE!r} is what the ledger calls the pipeline: give your name")
+    return name
+
+
+def stated(text: str, what: str) -> str:
+    """What somebody said, without blanks around it. Raises `DecisionRefused`."""
+    text = text.strip()
+    if not text or len(text) > MAX_TEXT:
+        raise DecisionRefused(f"{what} has {len(text)} characters: give 1 to {MAX_TEXT:,}")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        raise DecisionRefused(f"{what} is not valid Unicode text")
+    return text
 
 
 _Outcome = tuple[str, dict[str, Any], dict[str, Any]]
@@ -188,7 +202,7 @@ def _outcome(
         case Assign(to):
             return _assigned(standing, to)
         case Comment(text):
-            return "commented", {}, {"text": _said(text, "the comment")}
+            return "commented", {}, {"text": stated(text, "the comment")}
         case Snooze(until):
             return _snoozed(standing, until, now)
         case Resolve():
@@ -208,7 +222,7 @@ def _acknowledged(standing: Standing, actor: str, now: datetime) -> _Outcome:
 
 
 def _assigned(standing: Standing, to: str) -> _Outcome:
-    to = _said(to, "whom to assign it to")
+    to = stated(to, "whom to assign it to")
     if standing.people.assigned_to == to:
         raise DecisionRefused(f"{_named(standing)} is assigned to {to} already")
     if standing.people.disposition is not None:
@@ -255,7 +269,7 @@ def _disposed(
         )
     columns: dict[str, Any] = {
         "disposition": action.reason,
-        "disposition_reason": _said(action.rationale, "the rationale"),
+        "disposition_reason": stated(action.rationale, "the rationale"),
     }
     if people.closed_at is None:
         columns |= {"closed_at": now, "closed_by": actor}
@@ -323,15 +337,6 @@ def _decided(standing: Standing | None, row: LedgerRow) -> Standing:
     changed = msgspec.to_builtins(standing.people) | row.details.get("set", {})
     people = msgspec.convert(changed, People)
     return msgspec.structs.replace(standing, people=people)
-
-
-def _said(text: str, what: str) -> str:
-    text = text.strip()
-    if not text or len(text) > MAX_TEXT:
-        raise DecisionRefused(f"{what} has {len(text)} characters: give 1 to {MAX_TEXT:,}")
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise DecisionRefused(f"{what} is not valid Unicode text")
-    return text
 
 
 def _named(standing: Standing) -> str:

@@ -54,25 +54,40 @@ def check(head: Head, key: Ed25519PublicKey) -> str | None:
     return None
 
 
-def write_head(path: Path, head: Head) -> None:
-    """Raises `LedgerError`."""
+def encoded(head: Head) -> bytes:
+    """One line of JSON by `docs/schemas/head.v1.json`, as files hold it and channels carry it."""
+    return msgspec.json.encode(head)
+
+
+def add_head(path: Path, head: Head) -> None:
+    """Writes the head behind those that the file holds, and onto the disk. Raises `LedgerError`."""
     try:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(head), indent=2) + b"\n")
+        with path.open("ab") as file:
+            file.write(encoded(head) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise LedgerError(f"the head {path} cannot be written: {error.strerror}") from error
 
 
-def read_head(path: Path) -> Head:
-    """Raises `LedgerError`."""
+def read_heads(path: Path) -> list[Head]:
+    """The heads of a file, one a line. Raises `LedgerError`, also where there is none."""
     try:
-        head = msgspec.json.decode(path.read_bytes(), type=Head)
+        heads = [
+            msgspec.json.decode(line, type=Head)
+            for line in path.read_bytes().splitlines()
+            if line.strip()
+        ]
     except OSError as error:
         raise LedgerError(f"the head {path} cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LedgerError(f"{path} is not a head of a ledger: {error}") from error
-    if head.schema != 1:
-        raise LedgerError(f"the head {path} is of schema {head.schema}, this version knows 1")
-    return head
+    if not heads:
+        raise LedgerError(f"{path} holds no head of a ledger")
+    for head in heads:
+        if head.schema != 1:
+            raise LedgerError(f"the head {path} is of schema {head.schema}, this version knows 1")
+    return heads
 
 
 def generate(folder: Path) -> tuple[Path, Path]:

@@ -3,7 +3,7 @@
 A row's hash is SHA-256 of the hash before it and of the digest of its content, which is every other
 column, the time it was recorded included: a changed, removed or moved row breaks the chain, and the
 digests alone of rows that may not be shown still link those that may. Rows cut off at the end, and
-a chain that was computed anew, are found only against a head that was kept elsewhere.
+a chain that was computed anew, are found only against heads that were kept elsewhere.
 """
 
 import hashlib
@@ -24,12 +24,13 @@ _CHAINED = ("previous_hash", "hash")
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be filed. `seals`: [message id, `seal`] of each message that the alert shows;
-    `run_id`: the run that found it. A person's entry has neither. `final`: no later message can
-    change it."""
+    """What is to be filed. `subject`: what an entry of no alert is about, as `user:jane`. `seals`:
+    [message id, `seal`] of each message that the alert shows; `run_id`: the run that found it. A
+    person's entry has neither. `final`: no later message can change it."""
 
     event_id: str
-    alert_id: str
+    alert_id: str | None = None
+    subject: str | None = None
     event: str
     occurred_at: datetime
     details: dict[str, Any]
@@ -43,7 +44,8 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
 
     sequence: int
     id: str
-    alert_id: str
+    alert_id: str | None
+    subject: str | None = None
     event: str
     occurred_at: datetime
     recorded_at: datetime
@@ -64,7 +66,7 @@ class Broken(msgspec.Struct, frozen=True):
     id: str | None = None
 
 
-class Point(msgspec.Struct, frozen=True):
+class Point(msgspec.Struct, frozen=True, order=True):
     """A place in the chain: the hash of the row with this sequence; GENESIS at 0."""
 
     sequence: int = 0
@@ -84,6 +86,7 @@ def append(
             sequence=end.sequence + 1,
             id=entry.event_id,
             alert_id=entry.alert_id,
+            subject=entry.subject,
             event=entry.event,
             occurred_at=entry.occurred_at,
             recorded_at=recorded_at,
@@ -95,7 +98,7 @@ def append(
             previous_hash=end.hash,
             hash="",
         )
-        end = Point(row.sequence, link(end.hash, content_digest(row)))
+        end = Point(row.sequence, hash_of(row))
         rows.append(msgspec.structs.replace(row, hash=end.hash))
     return rows
 
@@ -114,6 +117,11 @@ def content_digest(row: LedgerRow) -> str:
         return hashlib.sha256(canonical(fields)).hexdigest()
     except (TypeError, ValueError) as error:
         raise LedgerError(f"details of event {row.id} are not JSON ({error})") from error
+
+
+def hash_of(row: LedgerRow) -> str:
+    """The hash that the row must have, by the one before it and what it says."""
+    return link(row.previous_hash, content_digest(row))
 
 
 def link(previous_hash: str, digest: str) -> str:
@@ -139,43 +147,47 @@ def seal(salt: str, message: Mapping[str, Any]) -> str:
 
 
 def verify(
-    rows: Iterable[LedgerRow | Broken], start: Point | None = None, head: Point | None = None
+    rows: Iterable[LedgerRow | Broken], start: Point | None = None, heads: Iterable[Point] = ()
 ) -> Broken | None:
     """The first row that is not what was written, or None where the ledger holds.
 
-    A row that could not even be read comes as `Broken` itself. `start`: where the row before the
-    first given stands. `head`: a place that the chain must run through.
+    Keeps no row. A row that could not even be read comes as `Broken` itself. `start`: where the row
+    before the first given stands. `heads`: places that the chain must run through, from there on.
     """
     end = start or Point()
-    ids: set[str] = set()
-    passed = head is None or head == end
+    ahead = sorted({head for head in heads if head.sequence >= end.sequence}, reverse=True)
+    broken = _off_the_heads(end, ahead)
     for row in rows:
+        if broken is not None:
+            return broken
         if isinstance(row, Broken):
             return msgspec.structs.replace(row, sequence=end.sequence + 1)
-        reason = _reason(row, end, ids)
+        reason = _reason(row, end)
         if reason is not None:
             return Broken(end.sequence + 1, reason, row.id)
-        ids.add(row.id)
         end = Point(row.sequence, row.hash)
-        if head is not None and head.sequence == end.sequence:
-            if head != end:
-                return Broken(end.sequence, "is not the row that the head was taken of", row.id)
-            passed = True
-    if not passed and head is not None:
+        broken = _off_the_heads(end, ahead, row.id)
+    if broken is None and ahead:
         return Broken(
             end.sequence + 1,
-            f"rows are missing at the end: the head was taken at row {head.sequence}",
+            f"rows are missing at the end: a head was taken at row {ahead[0].sequence}",
         )
+    return broken
+
+
+def _off_the_heads(end: Point, ahead: list[Point], row_id: str | None = None) -> Broken | None:
+    """Takes the heads of this place off those `ahead`, the furthest of which comes first."""
+    while ahead and ahead[-1].sequence == end.sequence:
+        if ahead.pop() != end:
+            return Broken(end.sequence, "is not the row that the head was taken of", row_id)
     return None
 
 
-def _reason(row: LedgerRow, end: Point, ids: set[str]) -> str | None:
+def _reason(row: LedgerRow, end: Point) -> str | None:
     if row.sequence != end.sequence + 1:
         return f"missing or moved: row {row.sequence} stands in its place"
     if row.previous_hash != end.hash:
         return "does not continue the row before it"
-    if row.hash != link(end.hash, content_digest(row)):
+    if row.hash != hash_of(row):
         return "its content does not match its hash"
-    if row.id in ids:
-        return f"event {row.id} stands in the ledger twice"
     return None

@@ -156,6 +156,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ConfigurationError(f"wait_seconds is {self.wait_seconds:g}: give 0 or more")
 
 
+class Approvals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a second person has to approve: changes of these `rules`, `silences`. While a version is
+    in force that asks for it, so does whatever follows it."""
+
+    rules: bool = False
+    silences: bool = False
+
+
 class Target(msgspec.Struct, frozen=True, order=True):
     """Somebody by one channel; `address` as the channel understands it."""
 
@@ -172,6 +180,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lists: dict[str, WatchList] = {}
     routes: dict[str, Route]
     rules: tuple[Rule, ...]
+    approvals: Approvals = Approvals()
 
     def __post_init__(self) -> None:
         for name, members in self.teams.items():

@@ -1,7 +1,7 @@
 """A silence: for a while nobody is told of certain alerts; they are filed all the same.
 
-It has an owner and an end, and holds once it is approved: by its owner himself, or, where a second
-person is asked for, by another one.
+It has an owner and an end, and holds once it is approved: by its owner himself, or, where the rules
+ask for a second person, by another one.
 """
 
 from datetime import UTC, datetime
@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from alerting.alert import Alert
+from alerting.approval import second
+from alerting.decisions import person, stated
 from alerting.errors import DecisionRefused
 from alerting.spike import KINDS, identity
 
@@ -53,8 +55,7 @@ def propose(
 ) -> Silence:
     """A silence that its owner asks for at `now` (UTC); it holds at once, unless a second person
     has to approve it. Raises `DecisionRefused`."""
-    if not owner.strip() or not reason.strip():
-        raise DecisionRefused("a silence needs an owner and a reason: give both")
+    owner, reason = person(owner), stated(reason, "the reason")
     if not keys and not kinds:
         raise DecisionRefused("that would silence everything: name keys or kinds")
     if unknown := sorted(set(kinds) - set(KINDS)):
@@ -65,8 +66,8 @@ def propose(
         raise DecisionRefused(f"a silence lasts less than {LONGEST_DAYS} days: end it earlier")
     silence = Silence(
         id=identity("silence", owner, now.isoformat(), ends_at.isoformat(), *keys, *kinds),
-        owner=owner.strip(),
-        reason=reason.strip(),
+        owner=owner,
+        reason=reason,
         starts_at=starts_at,
         ends_at=ends_at,
         keys=keys,
@@ -81,18 +82,21 @@ def approve(silence: Silence, *, actor: str, now: datetime) -> Silence:
     """The silence, approved by a second person. Raises `DecisionRefused`."""
     if silence.approved_at is not None:
         raise DecisionRefused(f"silence {silence.id[:12]} is approved by {silence.approved_by}")
-    if not actor.strip() or actor.strip() == silence.owner:
-        raise DecisionRefused(f"{silence.owner} asked for it: somebody else has to approve it")
-    if now >= silence.ends_at:
-        raise DecisionRefused(f"silence {silence.id[:12]} ended on {_time(silence.ends_at)}")
-    return msgspec.structs.replace(silence, approved_by=actor.strip(), approved_at=now)
+    name = second(actor, silence.owner)
+    _check_lasts(silence, now)
+    return msgspec.structs.replace(silence, approved_by=name, approved_at=now)
 
 
 def end(silence: Silence, *, actor: str, now: datetime) -> Silence:
-    """The silence, ended before its time. Raises `DecisionRefused`."""
+    """The silence, ended before its time, or refused where nobody has approved it yet. Raises
+    `DecisionRefused`."""
+    _check_lasts(silence, now)
+    return msgspec.structs.replace(silence, ends_at=now, ended_by=person(actor))
+
+
+def _check_lasts(silence: Silence, now: datetime) -> None:
     if now >= silence.ends_at:
         raise DecisionRefused(f"silence {silence.id[:12]} ended on {_time(silence.ends_at)}")
-    return msgspec.structs.replace(silence, ends_at=now, ended_by=actor.strip())
 
 
 def _time(moment: datetime) -> str:

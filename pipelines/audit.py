@@ -1,26 +1,35 @@
-"""Proves a store by itself: the ledger's chain, and that the alerts are what the ledger says.
+"""Proves a store by itself: the ledger's chain, and that other tables are what the ledger says.
 
-All is read as it stands in the database, in one consistent view of it.
+All is read as it stands in the database, in one consistent view of it, some rows at a time: first
+the chain from end to end, then each alert with its events, which are held against the chain again.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Table
+from sqlalchemy import Column, ColumnElement, Connection, Table, func, literal, select
 
 from alerting import ledger
-from alerting.decisions import Standing, follow
+from alerting.decisions import Standing, follow_all
 from alerting.errors import LedgerError
 from alerting.heads import Head
 from alerting.ledger import Broken, LedgerRow, Point
 from alerting.rules import version_of
 from connectors.store import Store, schema
 from connectors.store.raw import Damaged, raw_rows
+from pipelines import corrections
+from pipelines.alerting import silencing
 from pipelines.erasure import erased_messages, is_erased
 from pipelines.manifest import digest
+
+_AT_ONCE = 200  # alerts that are held against the ledger together
+_PARAMETERS = 400  # of a statement, of which SQLite takes a limited number
+
+Row = dict[str, Any]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,30 +54,33 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     unproved: list[str] = []
 
 
-def prove(store: Store, head: Head | None = None, *, signed: bool = False) -> Proof:
-    """Proves everything in the store. `signed`: the head's signature was checked, and is good.
+def prove(store: Store, heads: Sequence[Head] = (), *, signed: bool = False) -> Proof:
+    """Proves everything in the store. `signed`: the heads' signatures were checked, and are good.
 
     Raises StoreError where the database cannot be read at all.
     """
     with store.snapshot() as connection:
         audit = _Audit(connection)
-        broken = audit.chain(head) or next(audit.disagreements(), None)
+        broken = audit.chain(heads) or next(audit.disagreements(), None)
     return Proof(
         holds=broken is None,
-        events=len(audit.rows),
-        alerts=len(audit.standing),
+        events=audit.end.sequence,
+        alerts=audit.alerts,
         end=audit.end,
         broken=broken,
         erased=sorted(audit.erased),
-        unproved=_unproved(audit.end, head, signed),
+        unproved=_unproved(audit.end, heads, signed),
     )
 
 
-def proven_end(store: Store) -> Point:
-    """Where the ledger ends, its chain being whole. Raises `LedgerError` where it is not."""
+def proven_end(store: Store, start: Point | None = None) -> Point:
+    """Where the ledger ends, its chain being whole from `start` on, which was proved before.
+
+    Raises `LedgerError` where it is not.
+    """
     with store.snapshot() as connection:
-        audit = _Audit(connection)
-        broken = audit.chain(None)
+        audit = _Audit(connection, end=start or Point())
+        broken = audit.chain()
     if broken is not None:
         raise LedgerError(
             f"no head is taken of a ledger that is broken at row {broken.sequence}: {broken.reason}"
@@ -76,8 +88,8 @@ def proven_end(store: Store) -> Point:
     return audit.end
 
 
-def _unproved(end: Point, head: Head | None, signed: bool) -> list[str]:
-    if head is None:
+def _unproved(end: Point, heads: Sequence[Head], signed: bool) -> list[str]:
+    if not heads:
         return [
             "Without a head that was kept outside (--head) nothing tells whether rows were cut off "
             "at the end, or the whole chain was computed anew by somebody who can write the store."
@@ -88,119 +100,230 @@ def _unproved(end: Point, head: Head | None, signed: bool) -> list[str]:
             "The head's signature was not checked (--public-key): it proves as much as the place "
             "where it was kept is safe."
         )
-    if end.sequence > head.sequence:
+    last = max(head.sequence for head in heads)
+    if end.sequence > last:
         sentences.append(
-            f"Rows {head.sequence + 1} to {end.sequence} came after the head: nothing tells "
+            f"Rows {last + 1} to {end.sequence} came after the head: nothing tells "
             "whether these were written anew or more of them cut off. Take a new head."
         )
     return sentences
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """Rows that people make by events of the ledger: `begins` is the first one's, the subject is
+    `prefix` and the row's id. `agrees`: whether a row is what its last event says."""
+
+    table: Table
+    prefix: str
+    begins: str
+    agrees: Callable[[Row, LedgerRow], bool]
+
+
+_KEPT = (
+    _Kept(schema.silences, silencing.SUBJECT, silencing.ASKED_FOR, silencing.agrees),
+    _Kept(schema.corrections, corrections.SUBJECT, corrections.CORRECTED, corrections.agrees),
+)
+
+
 @dataclass
 class _Audit:
+    """What is kept of the chain does not grow with it: where it ends, a sum over the rows on
+    alerts, by which they are known again, and what is rare."""
+
     connection: Connection
-    rows: list[LedgerRow] = field(default_factory=list)
-    standing: dict[str, Standing] = field(default_factory=dict)
+    end: Point = field(default_factory=Point)
+    alerts: int = 0
     erased: set[str] = field(default_factory=set)
+    _sum: int = 0
+    _begun: Counter[str] = field(default_factory=Counter)
+    _runs: set[str] = field(default_factory=set)
+    _rules: set[str] = field(default_factory=set)
 
-    @property
-    def end(self) -> Point:
-        return Point(self.rows[-1].sequence, self.rows[-1].hash) if self.rows else Point()
-
-    def chain(self, head: Head | None) -> Finding | None:
+    def chain(self, heads: Iterable[Head] = ()) -> Finding | None:
         """What is wrong with the chain; reads the ledger, and stops where it breaks."""
-        broken = ledger.verify(self._ledger(), head=head.point if head else None)
+        start = self.end
+        broken = ledger.verify(
+            self._chained(start), start=start, heads=[head.point for head in heads]
+        )
         if broken is None:
             return None
         return Finding(
             table="alert_events", id=broken.id, sequence=broken.sequence, reason=broken.reason
         )
 
-    def _ledger(self) -> Iterator[LedgerRow | Broken]:
-        for found in raw_rows(self.connection, schema.alert_events):
+    def _chained(self, start: Point) -> Iterator[LedgerRow | Broken]:
+        later = schema.alert_events.c.sequence > start.sequence if start.sequence else None
+        for row in self._events(later):
+            yield row
+            if isinstance(row, LedgerRow):
+                self._note(row)
+
+    def _note(self, row: LedgerRow) -> None:
+        """Keeps of a row that continues the chain what is asked for later."""
+        self.end = Point(row.sequence, row.hash)
+        if row.alert_id is not None:
+            self._sum += int(row.hash, 16)
+        self._begun[row.event] += 1
+        self.erased |= erased_messages([row])
+        if row.run_id is not None:
+            self._runs.add(row.run_id)
+        if "rules" in row.details:
+            self._rules.add(str(row.details["rules"]))
+
+    def _events(self, where: ColumnElement[bool] | None) -> Iterator[LedgerRow | Broken]:
+        for found in raw_rows(self.connection, schema.alert_events, where):
             if isinstance(found, Damaged):
                 yield Broken(0, found.reason, found.row.get("id"))
                 return
             try:
-                row = msgspec.convert(found, LedgerRow)
+                yield msgspec.convert(found, LedgerRow)
             except msgspec.ValidationError as error:
                 yield Broken(0, f"is no event: {error}", found["id"])
                 return
-            yield row
-            self.rows.append(row)
 
     def disagreements(self) -> Iterator[Finding]:
-        """What other tables say otherwise than the ledger, which must be whole."""
-        yield from self._follow()
-        self.erased = erased_messages(self.rows)
-        shown: dict[str, dict[str, Any]] = {}
-        yield from self._alerts(shown)
-        yield from self._messages(shown)
-        yield from self._runs()
-        yield from self._rules()
+        """What the tables say otherwise than the ledger, whose chain must be whole."""
+        yield from self._twice()
+        yield from self._all_alerts()
+        for kept in _KEPT:
+            yield from self._all_kept(kept)
+        yield from self._all_runs()
+        yield from self._all_rules()
 
-    def _follow(self) -> Iterator[Finding]:
-        for row in self.rows:
-            try:
-                self.standing[row.alert_id] = follow(self.standing.get(row.alert_id), row)
-            except LedgerError as error:
-                yield Finding(
-                    table="alert_events", id=row.id, sequence=row.sequence, reason=str(error)
-                )
-                return
-
-    def _alerts(self, shown: dict[str, dict[str, Any]]) -> Iterator[Finding]:
-        last = {row.alert_id: row.sequence for row in self.rows}
-        salts: dict[str, str] = defaultdict(str)
-        for row in self._read(schema.evidence_salts):
-            if isinstance(row, Finding):
-                yield row
-                return
-            salts[row["message_id"]] = row["salt"]
-        missing = dict(self.standing)
-        for row in self._read(schema.alerts):
-            if isinstance(row, Finding):
-                yield msgspec.structs.replace(row, sequence=last.get(row.id or ""))
-                return
-            standing = missing.pop(row["id"], None)
-            reason = _disagreement(row, standing, salts, self.erased)
-            if reason is not None:
-                yield Finding(
-                    table="alerts", id=row["id"], sequence=last.get(row["id"]), reason=reason
-                )
-            else:
-                shown |= {message["id"]: message for message in row["evidence"]["messages"]}
-        for alert_id in missing:
+    def _twice(self) -> Iterator[Finding]:
+        name = schema.alert_events.c.id.concat("")  # so that it is read from the table itself
+        query = select(name, func.max(schema.alert_events.c.sequence)).group_by(name)
+        for row_id, sequence in self.connection.execute(query.having(func.count() > 1).limit(1)):
             yield Finding(
-                table="alerts",
-                id=alert_id,
-                sequence=last[alert_id],
-                reason="is missing, though the ledger knows it",
+                table="alert_events",
+                id=row_id,
+                sequence=sequence,
+                reason=f"event {row_id} stands in the ledger twice",
             )
 
-    def _messages(self, shown: Mapping[str, dict[str, Any]]) -> Iterator[Finding]:
-        missing = set(shown)
-        for row in self._read(schema.messages, sorted(shown)):
+    def _all_alerts(self) -> Iterator[Finding]:
+        followed = 0
+        for rows in _some(self._read(schema.alerts), _AT_ONCE):
+            alerts = [row for row in rows if not isinstance(row, Finding)]
+            events: defaultdict[str, list[LedgerRow]] = defaultdict(list)
+            for event in self._of(schema.alert_events.c.alert_id, [row["id"] for row in alerts]):
+                events[str(event.alert_id)].append(event)
+                followed += int(event.hash, 16)
+            yield from self._some_alerts(alerts, events)
+            yield from (row for row in rows if isinstance(row, Finding))
+        if followed != self._sum:
+            yield self._left_out()
+
+    def _some_alerts(
+        self, rows: Sequence[Row], events: Mapping[str, Sequence[LedgerRow]]
+    ) -> Iterator[Finding]:
+        salts: dict[str, str] = {}
+        named = {str(name) for row in rows for name in _shown(row)}
+        for salt in self._read_some(schema.evidence_salts, named):
+            if isinstance(salt, Finding):
+                yield salt
+                return
+            salts[salt["message_id"]] = salt["salt"]
+        for row in rows:
+            filed = events.get(row["id"], ())
+            try:
+                reason = _disagreement(row, follow_all(filed), salts, self.erased)
+            except LedgerError as error:
+                reason = str(error)
+            if reason is not None:
+                last = filed[-1].sequence if filed else None
+                yield Finding(table="alerts", id=row["id"], sequence=last, reason=reason)
+                return
+        self.alerts += len(rows)
+        yield from self._messages(rows, named)
+
+    def _of(self, column: Column[Any], values: Sequence[str]) -> Iterator[LedgerRow]:
+        """The events with these values. What is not a row of the chain, which was read before, is
+        left out, and so missed."""
+        for some in _some(values, _PARAMETERS):
+            for row in self._events(column.in_(some)):
+                if isinstance(row, LedgerRow) and row.hash == ledger.hash_of(row):
+                    yield row
+
+    def _left_out(self) -> Finding:
+        """Of an alert that the ledger knows and that has no row."""
+        event, alert = schema.alert_events.c, schema.alerts.c
+        missing = ~select(alert.id).where(alert.id == event.alert_id).exists()
+        query = select(event.alert_id, func.max(event.sequence)).group_by(event.alert_id)
+        for name, sequence in self.connection.execute(
+            query.where(event.alert_id.is_not(None), missing).limit(1)
+        ):
+            reason = "is missing, though the ledger knows it"
+            return Finding(table="alerts", id=name, sequence=sequence, reason=reason)
+        return Finding(
+            table="alert_events",
+            id=None,
+            reason="read by alert its rows are others than read in their order",
+        )
+
+    def _messages(self, alerts: Sequence[Row], named: set[str]) -> Iterator[Finding]:
+        missing = set(named)
+        stored: dict[str, Row] = {}
+        for row in self._read_some(schema.messages, named):
             if isinstance(row, Finding):
                 yield row
                 return
             missing.discard(row["id"])
-            message = shown[row["id"]]
-            erased = row["id"] in self.erased and is_erased(row)
-            stored = {**row, "published_at": row["published_at"].isoformat()}
-            for name in ("source", "title", "text", "url", "published_at"):
-                if stored[name] != message.get(name) and not erased:
-                    yield Finding(
-                        table="messages",
-                        id=row["id"],
-                        reason=f"its {name} is not what the alert shows",
-                    )
-        for message_id in sorted(missing):
-            yield Finding(table="messages", id=message_id, reason="is missing; an alert shows it")
+            stored[row["id"]] = {**row, "published_at": row["published_at"].isoformat()}
+        if missing:
+            reason = "is missing; an alert shows it"
+            yield Finding(table="messages", id=min(missing), reason=reason)
+            return
+        for alert in alerts:
+            for message in alert["evidence"]["messages"]:
+                yield from self._message(stored[message["id"]], message)
 
-    def _runs(self) -> Iterator[Finding]:
-        missing = {row.run_id for row in self.rows if row.run_id is not None}
-        for row in self._read(schema.runs, sorted(missing)):
+    def _message(self, row: Row, shown: Row) -> Iterator[Finding]:
+        if row["id"] in self.erased and is_erased(row):
+            return
+        for name in ("source", "title", "text", "url", "published_at"):
+            if row[name] != shown.get(name):
+                reason = f"its {name} is not what the alert shows"
+                yield Finding(table="messages", id=row["id"], reason=reason)
+
+    def _all_kept(self, kept: _Kept) -> Iterator[Finding]:
+        count = 0
+        for rows in _some(self._read(kept.table), _AT_ONCE):
+            names = [kept.prefix + row["id"] for row in rows if not isinstance(row, Finding)]
+            last = {row.subject: row for row in self._of(schema.alert_events.c.subject, names)}
+            for row in rows:
+                if isinstance(row, Finding):
+                    yield row
+                    return
+                event = last.get(kept.prefix + row["id"])
+                if event is None or not kept.agrees(row, event):
+                    yield Finding(
+                        table=kept.table.name,
+                        id=row["id"],
+                        sequence=event.sequence if event else None,
+                        reason="is not what the ledger says",
+                    )
+                    return
+                count += 1
+        if count != self._begun[kept.begins]:
+            yield self._kept_no_more(kept)
+
+    def _kept_no_more(self, kept: _Kept) -> Finding:
+        event, name = schema.alert_events.c, literal(kept.prefix).concat(kept.table.c.id)
+        missing = ~select(kept.table.c.id).where(name == event.subject).exists()
+        query = select(event.subject, event.sequence).where(event.event == kept.begins, missing)
+        found = self.connection.execute(query.limit(1)).first()
+        return Finding(
+            table=kept.table.name,
+            id=found[0].removeprefix(kept.prefix) if found else None,
+            sequence=found[1] if found else None,
+            reason="is missing; the ledger names it",
+        )
+
+    def _all_runs(self) -> Iterator[Finding]:
+        missing = set(self._runs)
+        for row in self._read_some(schema.runs, missing):
             if isinstance(row, Finding):
                 yield row
                 return
@@ -212,9 +335,9 @@ class _Audit:
         for run_id in sorted(missing):
             yield Finding(table="runs", id=run_id, reason="is missing; the ledger names it")
 
-    def _rules(self) -> Iterator[Finding]:
-        missing = {str(row.details["rules"]) for row in self.rows if "rules" in row.details}
-        for row in self._read(schema.rule_versions, sorted(missing)):
+    def _all_rules(self) -> Iterator[Finding]:
+        missing = set(self._rules)
+        for row in self._read_some(schema.rule_versions, missing):
             if isinstance(row, Finding):
                 yield row
                 return
@@ -228,15 +351,39 @@ class _Audit:
                 table="rule_versions", id=version, reason="is missing; the ledger names it"
             )
 
-    def _read(
-        self, table: Table, ids: list[str] | None = None
-    ) -> Iterator[dict[str, Any] | Finding]:
+    def _read_some(self, table: Table, ids: set[str]) -> Iterator[Row | Finding]:
         (key,) = table.primary_key
-        for found in raw_rows(self.connection, table, ids):
+        for some in _some(sorted(ids), _PARAMETERS):
+            yield from self._read(table, key.in_(some))
+
+    def _read(
+        self, table: Table, where: ColumnElement[bool] | None = None
+    ) -> Iterator[Row | Finding]:
+        (key,) = table.primary_key
+        for found in raw_rows(self.connection, table, where):
             if isinstance(found, Damaged):
                 yield Finding(table=table.name, id=found.row.get(key.name), reason=found.reason)
-            else:
-                yield found
+                return
+            yield found
+
+
+_Thing = TypeVar("_Thing")
+
+
+def _some(things: Iterable[_Thing], count: int) -> Iterator[list[_Thing]]:
+    """The things in their order, `count` at a time."""
+    left = iter(things)
+    while some := list(islice(left, count)):
+        yield some
+
+
+def _shown(alert: Row) -> Iterator[str]:
+    """The ids of the messages that an alert's row shows, whatever stands in it."""
+    evidence = alert["evidence"]
+    messages = evidence.get("messages") if isinstance(evidence, dict) else None
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, dict) and isinstance(message.get("id"), str):
+            yield message["id"]
 
 
 def _disagreement(

@@ -110,6 +110,25 @@ def record_event(tx: Transaction, entry: Entry, *, actor: str, now: datetime) ->
     return row
 
 
+def record_fact(
+    tx: Transaction, event: str, subject: str, *, actor: str, now: datetime, **details: Any
+) -> LedgerRow:
+    """Files what somebody did to something else than an alert: `user:jane`, `silence:5c1e`.
+
+    Ask for it before you touch the rows it is about, so that no two writers wait for each other.
+    """
+    end = _end(tx)
+    entry = Entry(
+        event_id=identity("fact", end.hash, event, subject),
+        subject=subject,
+        event=event,
+        occurred_at=now,
+        details=details,
+    )
+    (row,) = _append(tx, end, [entry], now, actor)
+    return row
+
+
 @dataclass
 class _Filing:
     """Some events going into the ledger, and the alerts' rows after them."""
@@ -184,14 +203,15 @@ class _Filing:
         return self.standing[withdrawal.alert_id].said[withdrawal.event_id]
 
     def _file(self, entry: Entry) -> Standing:
-        before = self.standing.get(entry.alert_id)
+        alert_id = str(entry.alert_id)
+        before = self.standing.get(alert_id)
         entry = msgspec.structs.replace(
             entry, details=_kept(entry.details, before), run_id=self.run_id
         )
         (row,) = _append(self.tx, self.point, [entry], self.now, MACHINE)
         self.point = Point(row.sequence, row.hash)
         self.filed.append(row)
-        after = self.standing[entry.alert_id] = follow(before, row)
+        after = self.standing[alert_id] = follow(before, row)
         return after
 
     def _show(self, alert: Alert) -> None:

@@ -5,7 +5,7 @@ JSON with a blank more means the same, but we did not write it.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -33,8 +33,8 @@ from connectors.store.schema import UtcDateTime
 encode_json = msgspec.json.Encoder(order="deterministic").encode
 """How JSON columns are written."""
 
-
-_AT_ONCE = 400  # parameters of a statement, of which SQLite takes a limited number
+_AT_ONCE = 500
+"""Rows that are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,14 @@ class Damaged:
 
 
 def raw_rows(
-    connection: Connection, table: Table, ids: Sequence[str] | None = None
+    connection: Connection, table: Table, where: ColumnElement[bool] | None = None
 ) -> Iterator[dict[str, Any] | Damaged]:
-    """The rows of the table by primary key, as dicts of their values; all, or those with `ids`."""
-    if ids is None:
-        yield from _rows(connection, table, true())
-    for start in range(0, len(ids or ()), _AT_ONCE):
-        (key,) = table.primary_key
-        yield from _rows(connection, table, key.in_((ids or ())[start : start + _AT_ONCE]))
-
-
-def _rows(
-    connection: Connection, table: Table, where: ColumnElement[bool]
-) -> Iterator[dict[str, Any] | Damaged]:
+    """The rows of the table by primary key, as dicts of their values: all, or some. However many
+    there are, few are held at a time."""
     sqlite = connection.dialect.name == "sqlite"
     columns = [_raw(column, sqlite) for column in table.columns]
-    for values in connection.execute(select(*columns).where(where).order_by(*table.primary_key)):
+    query = select(*columns).where(true() if where is None else where).order_by(*table.primary_key)
+    for values in connection.execute(query, execution_options={"yield_per": _AT_ONCE}):
         row: dict[str, Any] = {}
         reason = None
         for column, value in zip(table.columns, values, strict=True):

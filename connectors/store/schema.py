@@ -291,7 +291,8 @@ alert_events = Table(
     metadata,
     Column("sequence", _BIG, primary_key=True, autoincrement=False),
     Column("id", Text, nullable=False, unique=True),
-    Column("alert_id", Text, nullable=False, index=True),
+    Column("alert_id", Text, index=True),  # NULL: an event of no alert, about `subject`
+    Column("subject", Text),
     _required("event", Text()),
     Column("final", Boolean, nullable=False, server_default=true()),
     Column("occurred_at", UtcDateTime, nullable=False),
@@ -302,6 +303,20 @@ alert_events = Table(
     Column("seals", _JSON),
     _required("previous_hash", Text()),
     _required("hash", Text()),
+    # What happened to one subject, and the newest of all of them; alerts are not in either.
+    Index(
+        "ix_alert_events_subject",
+        "subject",
+        "sequence",
+        postgresql_where=text("subject IS NOT NULL"),
+        sqlite_where=text("subject IS NOT NULL"),
+    ),
+    Index(
+        "ix_alert_events_subjects",
+        "sequence",
+        postgresql_where=text("subject IS NOT NULL"),
+        sqlite_where=text("subject IS NOT NULL"),
+    ),
 )
 
 evidence_salts = Table(

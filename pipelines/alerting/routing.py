@@ -43,9 +43,9 @@ class Routing:
             return
         state = _load(tx)
         quiet = holding(tx, now)
-        incidents = incidents_of(tx, [row.alert_id for row in news])
+        incidents = incidents_of(tx, [str(row.alert_id) for row in news])
         for row in news:
-            filed = _filed(row, incidents.get(row.alert_id))
+            filed = _filed(row, incidents.get(str(row.alert_id)))
             outcome = self.file.router.route(state, filed, quiet, now)
             _write(tx, outcome, now)
         _save(tx, state)

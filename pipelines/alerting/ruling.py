@@ -1,16 +1,19 @@
-"""The rules file while the process runs: read again when it changes, every version kept."""
+"""The rules file while the process runs: read again when it changes, every version kept, and in
+force when it may be."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from alerting.approval import in_force
 from alerting.errors import ConfigurationError
 from alerting.routing import Router
-from alerting.rules import Rules, parse
+from alerting.rules import Rules, parse, version_of
 from connectors.store import Store
 from models.entities import Recogniser
 from models.tags import TOPICS
+from pipelines.alerting.approving import note_seen, put_in_force, text_of, versions
 
 
 def read_rules(path: Path, channels: Collection[str]) -> tuple[Rules, str, bytes]:
@@ -20,14 +23,21 @@ def read_rules(path: Path, channels: Collection[str]) -> tuple[Rules, str, bytes
     """
     try:
         payload = path.read_bytes()
-        rules, version = parse(payload)
     except OSError as error:
         raise ConfigurationError(f"The rules {path} cannot be read: {error.strerror}") from error
+    return (*checked_rules(payload, f"The rules {path}", channels), payload)
+
+
+def checked_rules(payload: bytes, what: str, channels: Collection[str]) -> tuple[Rules, str]:
+    """The rules of a text, and their hash. Raises `ConfigurationError`, which begins with `what`
+    it is."""
+    try:
+        rules, version = parse(payload)
     except ConfigurationError as error:
-        raise ConfigurationError(f"The rules {path} cannot be used: {error}") from error
+        raise ConfigurationError(f"{what} cannot be used: {error}") from error
     if unknown := sorted(rules.channels - set(channels)):
         raise ConfigurationError(
-            f"The rules {path} name the channel {unknown[0]!r}; configured are: "
+            f"{what} name the channel {unknown[0]!r}; configured are: "
             f"{', '.join(sorted(channels)) or 'none'}. Add it under [channels.{unknown[0]}]."
         )
     known = {"topic": set(TOPICS), "sector": set(sectors().values())}
@@ -35,10 +45,9 @@ def read_rules(path: Path, channels: Collection[str]) -> tuple[Rules, str, bytes
         named = {name for one in rules.about for name in getattr(one, f"{kind}s")}
         if unknown := sorted(named - names):
             raise ConfigurationError(
-                f"The rules {path} name the {kind} {unknown[0]!r}; there are: "
-                f"{', '.join(sorted(names))}."
+                f"{what} name the {kind} {unknown[0]!r}; there are: {', '.join(sorted(names))}."
             )
-    return rules, version, payload
+    return rules, version
 
 
 def sectors() -> dict[str, str]:
@@ -50,15 +59,17 @@ def sectors() -> dict[str, str]:
 @dataclass
 class RulesFile:
     """`router`: the version that holds. Raises `ConfigurationError` for a file that is wrong from
-    the start; one that becomes wrong later is `refused`, in a sentence, and the old one holds."""
+    the start; one that becomes wrong later is `refused`, in a sentence, and the old one holds. So
+    it does while a changed file waits for approval: `waits` says for which version."""
 
     path: Path
     channels: Collection[str]
     router: Router = field(init=False)
     refused: str | None = None
+    waits: str | None = None
     _text: bytes = field(init=False)
     _seen: tuple[int, int, int] | None = None
-    _stored: str | None = None
+    _settled: bool = False
 
     def __post_init__(self) -> None:
         self._seen = self._look()
@@ -66,30 +77,52 @@ class RulesFile:
         self.router = Router(rules, version, sectors())
 
     def refresh(self, store: Store, now: datetime) -> bool:
-        """Reads the file where it has changed, and keeps the version that holds in the store.
+        """Reads the file where it has changed, and brings it into force if it may be: where the
+        rules in force want a second person, not before one has approved it.
 
-        Returns whether something is to be said: another version holds, or one was refused.
+        Returns whether something is to be said: another version holds, waits, or was refused.
         """
         seen = self._look()
         changed = seen != self._seen
         if changed:
             self._seen = seen
-            self._read()
-        if self._stored != self.router.version:
-            row = {"id": self.router.version, "text": self._text.decode(), "recorded_at": now}
-            with store.transaction() as tx:
-                tx.upsert("rule_versions", [row])
-            self._stored = self.router.version
-        return changed
+            if self._read():
+                self._settled = False
+            elif self.waits:
+                self.waits, self._settled = None, True
+        if self._settled:
+            return changed
+        before = self.waits
+        self._settle(store, now)
+        return changed or self.waits != before
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Whether the file can be used."""
         try:
-            rules, version, self._text = read_rules(self.path, self.channels)
+            _, _, self._text = read_rules(self.path, self.channels)
         except ConfigurationError as error:
             self.refused = str(error)
-            return
+            return False
         self.refused = None
-        self.router = Router(rules, version, self.router.sectors)
+        return True
+
+    def _settle(self, store: Store, now: datetime) -> None:
+        version = version_of(self._text)
+        if self.waits == version and versions(store.rows)[version].state != "approved":
+            return
+        with store.transaction() as tx:
+            self._settled = put_in_force(tx, self._text, now)
+            if not self._settled:
+                note_seen(tx, self._text, now)
+        self.waits = None if self._settled else version
+        holds = self._text if self._settled else self._in_force(store)
+        if version_of(holds) != self.router.version:
+            rules, version = checked_rules(holds, "The rules in force", self.channels)
+            self.router = Router(rules, version, self.router.sectors)
+
+    def _in_force(self, store: Store) -> bytes:
+        holding = in_force(versions(store.rows))
+        return text_of(store.rows, holding.id) if holding else self._text
 
     def _look(self) -> tuple[int, int, int] | None:
         try:

@@ -160,6 +160,9 @@ class _Shown:
     def ruled(self, rules: RulesFile) -> None:
         if rules.refused:
             self._remark(f"{rules.refused} The version before holds on.", "yellow")
+        elif rules.waits:
+            said = f"{rules.path} has changed: version {rules.waits} waits for approval"
+            self._remark(f"{said}, and {rules.router.version} holds on.", "yellow")
         else:
             self._remark(f"{rules.path} has changed: version {rules.router.version} holds.")
 

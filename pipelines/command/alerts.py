@@ -16,6 +16,7 @@ from pipelines.command import (
     export,
     incidents,
     routing,
+    rules,
     silences,
 )
 from pipelines.command.console import inert, out, print_json
@@ -25,6 +26,7 @@ from pipelines.naming import display_name, headline
 app = typer.Typer(help="List, show, decide on, prove and export alerts.", no_args_is_help=True)
 app.command("incidents")(incidents.list_incidents)
 app.add_typer(silences.app, name="silence")
+app.add_typer(rules.app, name="rules")
 app.command("run")(alerting.run)
 app.command("test-route")(routing.try_route)
 app.command("ack")(decisions.acknowledge)

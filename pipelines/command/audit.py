@@ -22,20 +22,21 @@ from pipelines.metrics.instruments import metrics
 def verify(
     database: Database = DEFAULT_DATABASE,
     head: Annotated[
-        Path | None, typer.Option("--head", help="A head of the ledger that was kept outside.")
+        Path | None, typer.Option("--head", help="Heads of the ledger that were kept outside.")
     ] = None,
     public_key: Annotated[
-        Path | None, typer.Option("--public-key", help="Check the head's signature by this key.")
+        Path | None, typer.Option("--public-key", help="Check the heads' signatures by this key.")
     ] = None,
     json: Json = False,
 ) -> None:
     """Prove that the ledger and the alerts are as they were written, or name the first bad row."""
     if public_key is not None and head is None:
         raise typer.BadParameter("--public-key checks the signature of a head: give --head too")
-    kept = heads.read_head(head) if head else None
+    kept = heads.read_heads(head) if head else []
     forged = None
-    if kept is not None and public_key is not None:
-        forged = heads.check(kept, heads.load_public(public_key))
+    if public_key is not None:
+        key = heads.load_public(public_key)
+        forged = next(filter(None, (heads.check(one, key) for one in kept)), None)
     with Store.existing(database) as store:
         proof = prove(store, kept, signed=public_key is not None and forged is None)
     if forged is not None:
@@ -59,11 +60,14 @@ def take_head(
     ] = None,
     database: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Write down where the ledger ends, its chain being whole, to hold it against later."""
+    """Write down where the ledger ends, its chain being whole, to hold it against later.
+
+    A file that holds heads already gets one more: the chain must run through all of them.
+    """
     private = heads.load_private(key) if key else None
     with Store.existing(database) as store:
         point = proven_end(store)
-    heads.write_head(target, heads.sign(point, private))
+    heads.add_head(target, heads.sign(point, private))
     signed = "signed" if private else "not signed"
     out.print(Text(f"{target}: row {point.sequence}, {point.hash[:16]}…, {signed}."))
 

@@ -1,7 +1,7 @@
 """`foreshock alerts export`: all that alerts rest on, in one file."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -12,8 +12,8 @@ from connectors.store.schema import alerts
 from pipelines.command.console import out
 from pipelines.command.decisions import moment
 from pipelines.command.options import DEFAULT_DATABASE, Database
-from pipelines.export import dossier, page
-from pipelines.report import document
+from pipelines.export import dossier
+from pipelines.export.writing import Form, write
 
 
 def export(
@@ -28,7 +28,7 @@ def export(
         str | None, typer.Option("--to", help="Only alerts opened before; event time, UTC.")
     ] = None,
     form: Annotated[
-        Literal["jsonl", "html"], typer.Option("--format", help="For machines or for people.")
+        Form, typer.Option("--format", help="For machines, to read, or to print.")
     ] = "jsonl",
     database: Database = DEFAULT_DATABASE,
 ) -> None:
@@ -40,15 +40,16 @@ def export(
             wanted = dossier.one(store.find(alerts, alert_id, "foreshock alerts list")["id"])
         else:
             wanted = dossier.opened(moment(start) if start else None, moment(end) if end else None)
-        gathered = dossier.gather(store, wanted)
-    if not gathered.alerts:
-        raise StoreError(f"no alert in {database} opened in that time: foreshock alerts list")
-    content = dossier.jsonl(gathered) if form == "jsonl" else page.render(gathered)
-    try:
-        document.write(target, content)
-    except OSError as error:
-        raise StoreError(f"{target} cannot be written: {error.strerror}") from error
-    events = sum(map(len, gathered.events().values()))
+        with dossier.gathered(store, wanted) as gathered:
+            if not gathered.alerts:
+                raise StoreError(
+                    f"no alert in {database} opened in that time: foreshock alerts list"
+                )
+            try:
+                write(gathered, form, target)
+            except OSError as error:
+                raise StoreError(f"{target} cannot be written: {error.strerror}") from error
+    events = sum(map(len, gathered.events.values()))
     out.print(
         Text(
             f"{target}: {len(gathered.alerts):,} alerts, {events:,} events, "

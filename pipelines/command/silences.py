@@ -10,14 +10,13 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import select
 
-from alerting.silence import Silence, approve, end, propose
+from alerting.silence import Silence
 from connectors.store import Store
 from connectors.store.schema import silences
-from pipelines.alerting.silencing import record, silence_of
+from pipelines.alerting.silencing import approve, ask_for, end, silence_of, state
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.decisions import As, moment, user
-from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json
-from pipelines.configuration import load_configuration
+from pipelines.command.options import DEFAULT_DATABASE, Database, Json
 
 app = typer.Typer(help="Tell nobody of certain alerts for a while.", no_args_is_help=True)
 
@@ -39,24 +38,22 @@ def add(
         str | None, typer.Option("--from", help="Its beginning. Default: now.")
     ] = None,
     actor: As = None,
-    config: Config = None,
     database: Database = DEFAULT_DATABASE,
     json: Json = False,
 ) -> None:
     """Silence alerts: they are found and filed, and nobody is told."""
-    now, owner = datetime.now(UTC), user(actor)
-    silence = propose(
-        owner=owner,
-        reason=reason,
-        starts_at=moment(start) if start else now,
-        ends_at=moment(until),
-        keys=tuple(key or ()),
-        kinds=tuple(kind or ()),
-        now=now,
-        second_person=load_configuration(config).decisions.approve_silences,
-    )
+    now = datetime.now(UTC)
     with Store.existing(database) as store, store.transaction() as tx:
-        record(tx, "silenced", silence, actor=owner, now=now)
+        silence = ask_for(
+            tx,
+            owner=user(actor),
+            reason=reason,
+            starts_at=moment(start) if start else now,
+            ends_at=moment(until),
+            keys=tuple(key or ()),
+            kinds=tuple(kind or ()),
+            now=now,
+        )
     _tell(silence, json)
 
 
@@ -68,7 +65,7 @@ def approve_silence(
     json: Json = False,
 ) -> None:
     """Approve a silence that somebody else has asked for."""
-    _change(silence_id, "silence-approved", approve, user(actor), database, json)
+    _change(silence_id, approve, user(actor), database, json)
 
 
 @app.command("end")
@@ -78,8 +75,8 @@ def end_silence(
     database: Database = DEFAULT_DATABASE,
     json: Json = False,
 ) -> None:
-    """End a silence before its time."""
-    _change(silence_id, "silence-ended", end, user(actor), database, json)
+    """End a silence before its time, or refuse one that waits for approval."""
+    _change(silence_id, end, user(actor), database, json)
 
 
 @app.command("list")
@@ -97,13 +94,12 @@ def list_silences(database: Database = DEFAULT_DATABASE, json: Json = False) -> 
         what = " ".join((*one.keys, *one.kinds))
         times = (f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" for at in (one.starts_at, one.ends_at))
         said = (one.owner, what, one.reason)
-        table.add_row(one.id[:12], _state(one, now), *times, *(Text(inert(one)) for one in said))
+        table.add_row(one.id[:12], state(one, now), *times, *(Text(inert(one)) for one in said))
     out.print(table if rows else "No silences.")
 
 
 def _change(
     beginning: str,
-    event: str,
     step: Callable[..., Silence],
     actor: str,
     database: str,
@@ -113,9 +109,7 @@ def _change(
     with Store.existing(database) as store:
         found = store.find(silences, beginning, "foreshock alerts silence list")["id"]
         with store.transaction() as tx:
-            (row,) = tx.rows(select(silences).where(silences.c.id == found))
-            silence = step(silence_of(row), actor=actor, now=now)
-            record(tx, event, silence, actor=actor, now=now)
+            silence = step(tx, found, actor=actor, now=now)
     _tell(silence, json)
 
 
@@ -123,13 +117,5 @@ def _tell(silence: Silence, json: bool) -> None:
     if json:
         print_json(msgspec.to_builtins(silence))
         return
-    state = _state(silence, datetime.now(UTC))
-    out.print(Text(inert(f"Silence {silence.id[:12]} of {silence.owner}: {state}.")))
-
-
-def _state(silence: Silence, now: datetime) -> str:
-    if now >= silence.ends_at:
-        return "ended"
-    if silence.approved_at is None:
-        return "waits for approval"
-    return "holds" if silence.starts_at <= now else "approved"
+    said = state(silence, datetime.now(UTC))
+    out.print(Text(inert(f"Silence {silence.id[:12]} of {silence.owner}: {said}.")))

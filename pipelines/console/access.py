@@ -128,6 +128,8 @@ def log_in(here: Console, name: str, password: str, source: str) -> User:
     )
     wait = max(bucket.wait(key) for bucket, key in buckets)
     if wait:
+        if not here.throttled.take(source):
+            here.accounts.throttled(name, address=source)
         raise Refused(429, "Too many log-ins that failed: wait a little.", wait)
     user = here.accounts.check_password(name, password)
     if user is not None:

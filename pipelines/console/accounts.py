@@ -1,6 +1,6 @@
 """Users, their passwords, sessions and API keys, in the store.
 
-Every change is a row of `account_events`, in the transaction that makes it.
+Every change, and every log-in, is a row of the ledger, in the transaction that makes it.
 """
 
 import hashlib
@@ -15,13 +15,14 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from alerting.decisions import MACHINE
 from connectors.store import Store, Transaction
-from connectors.store.schema import account_events, api_keys, sessions, users
+from connectors.store.schema import alert_events, api_keys, sessions, users
 from pipelines.console.errors import AccountError
 from pipelines.console.rights import KEY_SCOPES, PERMISSIONS, Permission, Role
+from pipelines.recording import record_fact
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 256
 KEY_PREFIX = "fsk"
@@ -85,27 +86,28 @@ class Accounts:
             "created_at": self.clock(),
         }
         with self.store.transaction() as tx:
+            tx.ledger_end()
             if tx.rows(select(users.c.name).where(users.c.name == name)):
                 raise AccountError(f"there is a user {name!r} already: list them to see")
+            self._note(tx, "user-added", f"user:{name}", actor, role=role.value)
             tx.upsert("users", [row])
-            self._note(tx, "added", actor, name, {"role": role.value})
         return _user(row)
 
     def set_role(self, name: str, role: Role, *, actor: str) -> None:
         """Another role, from the next request on. Raises `AccountError`."""
-        self._change(name, {"role": role.value}, "role", actor, {"role": role.value})
+        self._change(name, {"role": role.value}, "user-role-set", actor, role=role.value)
 
     def set_password(self, name: str, password: str, *, actor: str) -> None:
         """Another password; all his sessions end. Raises `AccountError`."""
-        self._change(name, {"password": _hashed(name, password)}, "password", actor, {})
+        self._change(name, {"password": _hashed(name, password)}, "user-password-set", actor)
 
     def disable(self, name: str, *, actor: str) -> None:
         """Lets him in no more; his sessions end and his keys stop. Raises `AccountError`."""
-        self._change(name, {"disabled": True}, "disabled", actor, {})
+        self._change(name, {"disabled": True}, "user-disabled", actor)
 
     def enable(self, name: str, *, actor: str) -> None:
         """Lets him in again. Raises `AccountError`."""
-        self._change(name, {"disabled": False}, "enabled", actor, {})
+        self._change(name, {"disabled": False}, "user-enabled", actor)
 
     def check_password(self, name: str, password: str) -> User | None:
         """The user, where the password is his and he may come in."""
@@ -128,7 +130,7 @@ class Accounts:
         found = self.store.rows(select(users).where(users.c.subject == identity))
         if not found:
             self.add(name, role, None, actor=issuer)
-            self._change(name, {"subject": identity}, "bound", issuer, {"subject": identity})
+            self._change(name, {"subject": identity}, "user-bound", issuer, identity=identity)
             return self.user(name)
         user = _user(found[0])
         if user.disabled:
@@ -147,9 +149,9 @@ class Accounts:
             "seen_at": now,
         }
         with self.store.transaction() as tx:
+            self._note(tx, "logged-in", f"user:{user.name}", user.name, address=address)
             tx.end_sessions(sessions.c.created_at < now - self.session_length)
             tx.upsert("sessions", [row])
-            self._note(tx, "signed in", user.name, user.name, {"address": address})
         return token
 
     def session(self, token: str) -> User | None:
@@ -172,17 +174,27 @@ class Accounts:
     def end_session(self, token: str) -> None:
         """The cookie opens nothing more."""
         with self.store.transaction() as tx:
-            tx.end_sessions(sessions.c.id == _digest(token))
+            tx.ledger_end()
+            mine = sessions.c.id == _digest(token)
+            for row in tx.rows(select(sessions.c.user_name).where(mine)):
+                self._note(tx, "logged-out", f"user:{row['user_name']}", row["user_name"])
+            tx.end_sessions(mine)
 
     def refused(self, name: str, *, address: str) -> None:
         """Notes that somebody did not get in by that name."""
-        with self.store.transaction() as tx:
-            self._note(tx, "refused", name[:64], name[:64], {"address": address})
+        self._turned_away("log-in-refused", name, address)
 
-    def note(self, event: str, actor: str, subject: str, **details: Any) -> None:
-        """Notes what somebody did that no other table tells of."""
+    def throttled(self, name: str, *, address: str) -> None:
+        """Notes that somebody tried so often that he was not even looked at."""
+        self._turned_away("log-in-throttled", name, address)
+
+    def _turned_away(self, event: str, name: str, address: str) -> None:
+        """A name that nobody has is not kept: it may be a password, typed in its place."""
         with self.store.transaction() as tx:
-            self._note(tx, event, actor, subject, details)
+            tx.ledger_end()
+            known = tx.rows(select(users.c.name).where(users.c.name == name))
+            subject = f"user:{name}" if known else "user"
+            self._note(tx, event, subject, MACHINE, address=address)
 
     def add_key(
         self, user: User, label: str, scopes: Collection[Permission], expires_at: datetime | None
@@ -210,8 +222,8 @@ class Accounts:
             "revoked_at": None,
         }
         with self.store.transaction() as tx:
+            self._note(tx, "key-made", f"key:{key_id}", user.name, scopes=row["scopes"])
             tx.upsert("api_keys", [row])
-            self._note(tx, "key made", user.name, key_id, {"scopes": row["scopes"]})
         return f"{KEY_PREFIX}_{key_id}_{secret}"
 
     def keys(self, user: User) -> list[dict[str, Any]]:
@@ -223,12 +235,13 @@ class Accounts:
     def revoke_key(self, user: User, key_id: str) -> None:
         """The key opens nothing more. Raises `AccountError` where it is not his."""
         with self.store.transaction() as tx:
+            tx.ledger_end()
             wanted = (api_keys.c.id == key_id) & (api_keys.c.user_name == user.name)
             found = tx.rows(select(api_keys).where(wanted))
             if not found:
                 raise AccountError("you have no such key")
+            self._note(tx, "key-revoked", f"key:{key_id}", user.name)
             tx.upsert("api_keys", [{**found[0], "revoked_at": self.clock()}])
-            self._note(tx, "key revoked", user.name, key_id, {})
 
     def key(self, given: str) -> tuple[User, frozenset[Permission]] | None:
         """Whose key it is and what it may do now: its scopes, and no more than his role."""
@@ -249,9 +262,11 @@ class Accounts:
         return user, frozenset(map(Permission, found[0]["scopes"])) & user.permissions
 
     def events(self, limit: int) -> list[dict[str, Any]]:
-        """What happened to accounts, the newest first."""
-        order = (account_events.c.recorded_at.desc(), account_events.c.id)
-        return self.store.rows(select(account_events).order_by(*order).limit(limit))
+        """What the ledger says of accounts, the newest first."""
+        subject = alert_events.c.subject
+        of_accounts = or_(subject == "user", subject.like("user:%"), subject.like("key:%"))
+        query = select(alert_events).where(subject.is_not(None), of_accounts)
+        return self.store.rows(query.order_by(alert_events.c.sequence.desc()).limit(limit))
 
     def _row(self, name: str) -> dict[str, Any]:
         found = self.store.rows(select(users).where(users.c.name == name))
@@ -260,14 +275,14 @@ class Accounts:
         return found[0]
 
     def _change(
-        self, name: str, values: dict[str, Any], event: str, actor: str, details: dict[str, Any]
+        self, name: str, values: dict[str, Any], event: str, actor: str, **details: Any
     ) -> None:
         self._row(name)
         with self.store.transaction() as tx:
+            self._note(tx, event, f"user:{name}", actor, **details)
             tx.set_user(name, values)
             if values.keys() & {"password", "disabled"}:
                 tx.end_sessions(sessions.c.user_name == name)
-            self._note(tx, event, actor, name, details)
 
     def _seen(self, token: str, row: dict[str, Any], now: datetime) -> None:
         seen = {
@@ -281,18 +296,8 @@ class Accounts:
             if tx.rows(select(sessions.c.id).where(sessions.c.id == seen["id"])):
                 tx.upsert("sessions", [seen])
 
-    def _note(
-        self, tx: Transaction, event: str, actor: str, subject: str, details: dict[str, Any]
-    ) -> None:
-        row = {
-            "id": secrets.token_hex(16),
-            "recorded_at": self.clock(),
-            "event": event,
-            "actor": actor,
-            "subject": subject,
-            "details": details,
-        }
-        tx.upsert("account_events", [row])
+    def _note(self, tx: Transaction, event: str, subject: str, actor: str, **details: Any) -> None:
+        record_fact(tx, event, subject, actor=actor, now=self.clock(), **details)
 
 
 def csrf_token(session: str) -> str:

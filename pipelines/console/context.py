@@ -49,6 +49,9 @@ class Console:
     log_ins_name: RateLimit = field(default_factory=lambda: RateLimit(burst=50, seconds=20))
     """Of one name, log-ins that failed: many, so that nobody can lock another one out."""
 
+    throttled: RateLimit = field(default_factory=lambda: RateLimit(burst=1, seconds=60))
+    """Of one address, how often the ledger says that its log-ins are not looked at."""
+
     provider: Provider | None = None
     streams: Streams = field(default_factory=Streams)
 

@@ -1,26 +1,25 @@
 """What people do with alerts by the console, on pages and in the API: into the ledger, by name."""
 
-import secrets
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
 
 import msgspec
 
 from alerting.decisions import Action
 from alerting.ledger import Entry
 from alerting.spike import identity
-from connectors.store import StoreError
 from models.tags import HEADS
+from pipelines import corrections
 from pipelines.console import queries
 from pipelines.console.access import Caller, Refused
 from pipelines.console.context import Console
 from pipelines.console.queries import Row
 from pipelines.console.rights import Permission
 from pipelines.export import dossier
-from pipelines.export import page as export_page
+from pipelines.export.writing import Form, write
 from pipelines.recording import record_decision, record_event
-
-Form = Literal["jsonl", "html"]
 
 
 def alert(here: Console, alert_id: str) -> Row:
@@ -57,8 +56,11 @@ def assignees(here: Console) -> Sequence[str]:
     ]
 
 
-def export(here: Console, caller: Caller, alert_id: str, form: Form) -> str:
-    """The alert with all that it rests on; that it was taken out is in the ledger, and in it."""
+def export(here: Console, caller: Caller, alert_id: str, form: Form) -> IO[bytes]:
+    """The alert with all that it rests on; that it was taken out is in the ledger, and in it.
+
+    The file has no name any more: it goes when it is closed.
+    """
     alert(here, alert_id)
     now = here.now()
     entry = Entry(
@@ -70,8 +72,11 @@ def export(here: Console, caller: Caller, alert_id: str, form: Form) -> str:
     )
     with here.store.transaction() as tx:
         record_event(tx, entry, actor=caller.user.name, now=now)
-    gathered = dossier.gather(here.store, dossier.one(alert_id))
-    return dossier.jsonl(gathered) if form == "jsonl" else export_page.render(gathered)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"alert.{form}"
+        with dossier.gathered(here.store, dossier.one(alert_id)) as found:
+            write(found, form, path)
+        return path.open("rb")
 
 
 def correct(here: Console, caller: Caller, message_id: str, head: str, label: str) -> None:
@@ -82,20 +87,16 @@ def correct(here: Console, caller: Caller, message_id: str, head: str, label: st
         found = queries.message(connection, message_id)
     if found is None:
         raise Refused(404, "There is no such message.")
-    row: dict[str, Any] = {
-        "id": secrets.token_hex(16),
-        "message_id": message_id,
-        "head": head,
-        "label": label,
-        "found": found[head],
-        "corrected_by": caller.user.name,
-        "corrected_at": here.now(),
-    }
-    try:
-        with here.store.transaction() as tx:
-            tx.upsert("corrections", [row])
-    except StoreError as error:
-        raise Refused(503, str(error)) from error
+    with here.store.transaction() as tx:
+        corrections.record(
+            tx,
+            message_id,
+            head=head,
+            label=label,
+            found=found[head],
+            actor=caller.user.name,
+            now=here.now(),
+        )
 
 
 def corrections_csv(rows: Sequence[Row]) -> str:

@@ -141,13 +141,21 @@ def events_of(connection: Connection, alert_id: str) -> list[Row]:
 
 
 def events_after(connection: Connection, sequence: int, limit: int) -> list[Row]:
-    """The ledger's rows after that one, in their order, without what the alert then was."""
+    """The ledger's rows on alerts after that one, in their order, without what the alert was."""
     columns = [
         alert_events.c[name]
         for name in ("sequence", "id", "alert_id", "event", "occurred_at", "recorded_at", "actor")
     ]
-    wanted = select(*columns).where(alert_events.c.sequence > sequence)
+    later = (alert_events.c.sequence > sequence, alert_events.c.alert_id.is_not(None))
+    wanted = select(*columns).where(*later)
     return _rows(connection, wanted.order_by(alert_events.c.sequence).limit(limit))
+
+
+def newest_events(connection: Connection, limit: int) -> list[Row]:
+    """The ledger's newest rows, the last one first, without what they say."""
+    names = ("sequence", "alert_id", "subject", "event", "recorded_at", "actor")
+    wanted = select(*(alert_events.c[name] for name in names))
+    return _rows(connection, wanted.order_by(alert_events.c.sequence.desc()).limit(limit))
 
 
 def last_sequence(connection: Connection) -> int:

@@ -3,16 +3,17 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
@@ -24,6 +25,7 @@ from pipelines.report import document, inert, wording
 from pipelines.report.figures import Figure
 
 _HERE = Path(str(files(__package__)))
+_PIECE = 1 << 16
 _AGES = ((365 * 86400, "year"), (86400, "day"), (3600, "hour"), (60, "minute"))
 
 
@@ -78,6 +80,20 @@ def page(
         )
     )
     return HTMLResponse(html, status)
+
+
+def download(file: IO[bytes], kind: str, name: str | None = None) -> Response:
+    """The file, a piece at a time; with a `name` browsers keep it under that."""
+    headers = {"Content-Length": str(os.fstat(file.fileno()).st_size)}
+    if name is not None:
+        headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return StreamingResponse(_pieces(file), media_type=kind, headers=headers)
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def age(moment: datetime, now: datetime) -> str:

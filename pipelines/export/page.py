@@ -48,15 +48,13 @@ class AlertPart:
 
 def render(dossier: Dossier) -> str:
     """The page as HTML: no script of its own, nothing to load, hostile text inert."""
-    events = dossier.events()
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return document.document(
         template,
         {},
-        alerts=[_alert(dossier, row, events[row["id"]]) for row in dossier.alerts],
+        alerts=[_alert(dossier, row, dossier.events[row["id"]]) for row in dossier.alerts],
         runs=[(row["id"], _pretty(row["manifest"])) for row in dossier.runs],
         end=dossier.end,
-        count=len(dossier.ledger),
     )
 
 

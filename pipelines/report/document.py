@@ -9,10 +9,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
@@ -42,10 +43,18 @@ def document(template: str, charts: Mapping[str, Figure], **context: Any) -> str
 
 def write(path: Path, page: str) -> None:
     """Writes the page whole or not at all; raises OSError where `path` cannot be written."""
+    with writing(path) as file:
+        file.write(page)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """A file that stands at `path` when the block has ended, or not at all; raises OSError where it
+    cannot be written."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
+            yield file
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:

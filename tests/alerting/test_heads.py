@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from alerting.errors import KeyFileError, LedgerError
 from alerting.heads import (
     Head,
+    add_head,
     check,
     generate,
     load_private,
     load_public,
-    read_head,
+    read_heads,
     sign,
-    write_head,
 )
 from alerting.ledger import Point
 
@@ -33,8 +33,10 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_a_signed_head_is_good_and_survives_its_file(keys: tuple[Path, Path], tmp_path: Path):
     head = sign(POINT, load_private(keys[0]))
-    write_head(tmp_path / "head.json", head)
-    assert read_head(tmp_path / "head.json") == head
+    add_head(tmp_path / "head.json", head)
+    assert read_heads(tmp_path / "head.json") == [head]
+    add_head(tmp_path / "head.json", head)
+    assert read_heads(tmp_path / "head.json") == [head, head]
     assert check(head, load_public(keys[1])) is None
     assert head.point == POINT
 
@@ -94,7 +96,7 @@ def test_what_is_no_key_or_head_is_refused_in_one_sentence(tmp_path: Path):
     with pytest.raises(KeyFileError, match="cannot be read"):
         load_public(path)
     with pytest.raises(LedgerError, match="cannot be read"):
-        read_head(path)
+        read_heads(path)
     path.write_bytes(b"\xff nonsense")
     path.chmod(0o600)
     with pytest.raises(KeyFileError, match="no unencrypted private key"):
@@ -102,12 +104,15 @@ def test_what_is_no_key_or_head_is_refused_in_one_sentence(tmp_path: Path):
     with pytest.raises(KeyFileError, match="no public key"):
         load_public(path)
     with pytest.raises(LedgerError, match="not a head"):
-        read_head(path)
+        read_heads(path)
     path.write_text('{"schema": 2, "sequence": 1, "hash": ""}')
     with pytest.raises(LedgerError, match="schema 2"):
-        read_head(path)
+        read_heads(path)
+    path.write_text("\n")
+    with pytest.raises(LedgerError, match="holds no head"):
+        read_heads(path)
     with pytest.raises(LedgerError, match="cannot be written"):
-        write_head(tmp_path / "none" / "head", Head(sequence=0, hash=""))
+        add_head(tmp_path / "none" / "head", Head(sequence=0, hash=""))
 
 
 def test_a_key_of_another_kind_is_refused(tmp_path: Path):

@@ -77,7 +77,8 @@ def standing(store: Store) -> dict[str, Standing]:
     """What the ledger says of each alert."""
     filed: dict[str, list[LedgerRow]] = {}
     for row in store.events():
-        filed.setdefault(row["alert_id"], []).append(LedgerRow(**row))
+        if row["alert_id"] is not None:
+            filed.setdefault(row["alert_id"], []).append(LedgerRow(**row))
     found = {alert_id: follow_all(rows) for alert_id, rows in filed.items()}
     return {alert_id: one for alert_id, one in found.items() if one is not None}
 

@@ -16,13 +16,12 @@ from alerting.ledger import LedgerRow
 from alerting.lifecycle import LifecycleSettings
 from alerting.notification import Notification
 from alerting.rules import parse
-from alerting.silence import approve, propose
 from connectors.store import Store, Transaction
-from connectors.store.schema import account_events, deliveries, incident_members, rule_versions
+from connectors.store.schema import deliveries, incident_members, rule_versions
 from pipelines.alerting.following import Follower
 from pipelines.alerting.routing import Routing
 from pipelines.alerting.ruling import RulesFile, read_rules
-from pipelines.alerting.silencing import record
+from pipelines.alerting.silencing import approve, ask_for
 from pipelines.audit import prove
 from pipelines.command.main import app
 from pipelines.recording import record_decision
@@ -229,39 +228,42 @@ def test_the_command_says_what_would_happen(path: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_silenced_is_filed_with_who_silenced_it(store: Store, path: Path) -> None:
+    path.write_text(RULES + "[approvals]\nsilences = true\n", encoding="utf-8")
     follower, _ = following(store, path)
-    silence = propose(
-        owner="jane",
-        reason="planned",
-        starts_at=CLOCK,
-        ends_at=CLOCK + MINUTE,
-        keys=("entity:A",),
-        kinds=(),
-        now=CLOCK,
-        second_person=True,
-    )
     with store.transaction() as tx:
-        record(tx, "silenced", silence, actor="jane", now=CLOCK)
-        approved = approve(silence, actor="bob", now=CLOCK)
-        record(tx, "silence-approved", approved, actor="bob", now=CLOCK)
+        silence = ask_for(
+            tx,
+            owner="jane",
+            reason="planned",
+            starts_at=CLOCK,
+            ends_at=CLOCK + MINUTE,
+            keys=("entity:A",),
+            kinds=(),
+            now=CLOCK,
+        )
+        assert silence.approved_at is None
+        approve(tx, silence.id, actor="bob", now=CLOCK)
     committed(store, [minute(1, surge(1))], final=True)
     follower.look(CLOCK)
     assert outbox(store) == []
     (routed,) = [one for one in store.events() if one["event"] == "routed"]
     (held,) = routed["details"]["held"]
     assert (held["silence"], held["owner"], held["approved_by"]) == (silence.id, "jane", "bob")
-    steps = store.rows(select(account_events.c.event, account_events.c.actor))
-    assert {(row["event"], row["actor"]) for row in steps} == {
-        ("silenced", "jane"),
-        ("silence-approved", "bob"),
-    }
+    steps = [row for row in store.events() if row["subject"] == f"silence:{silence.id}"]
+    assert [(row["event"], row["actor"], row["alert_id"]) for row in steps] == [
+        ("silenced", "jane", None),
+        ("silence-approved", "bob", None),
+    ]
+    assert prove(store).holds
 
 
-def test_the_command_asks_for_a_second_person_where_so_configured(tmp_path: Path) -> None:
+def test_the_command_asks_for_a_second_person_where_the_rules_want_one(
+    tmp_path: Path, path: Path
+) -> None:
     database = f"sqlite:///{tmp_path}/store.db"
-    Store.open(database).close()
-    config = tmp_path / "foreshock.toml"
-    config.write_text("[decisions]\napprove_silences = true\n", encoding="utf-8")
+    path.write_text(RULES + "[approvals]\nsilences = true\n", encoding="utf-8")
+    with Store.open(database) as store:
+        RulesFile(path, ["email"]).refresh(store, CLOCK)
 
     def run(*words: str) -> str:
         command = ["alerts", "silence", *words, "--database", database]
@@ -269,11 +271,23 @@ def test_the_command_asks_for_a_second_person_where_so_configured(tmp_path: Path
 
     tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M}"
     what = ("--key", "entity:A", "--until", tomorrow, "--reason", "planned", "--as", "jane")
-    assert "of jane: waits for approval." in run("add", *what, "--config", str(config))
+    assert "of jane: waits for approval." in run("add", *what)
     (row,) = json.loads(run("list", "--json"))
     assert "of jane: holds." in run("approve", row["id"][:8], "--as", "bob")
     assert "holds" in run("list")
     assert "of jane: ended." in run("end", row["id"][:8], "--as", "bob")
+    run("add", *what)
+    other = next(one["id"] for one in json.loads(run("list", "--json")) if one["id"] != row["id"])
+    assert "of jane: refused." in run("end", other[:8], "--as", "bob")
+    with Store.open(database) as store:
+        assert [(one["event"], one["actor"]) for one in store.events()] == [
+            ("rules-in-force", "foreshock"),
+            ("silenced", "jane"),
+            ("silence-approved", "bob"),
+            ("silence-ended", "bob"),
+            ("silenced", "jane"),
+            ("silence-refused", "bob"),
+        ]
 
 
 def test_alerts_on_the_same_stories_are_one_incident_and_told_as_one(

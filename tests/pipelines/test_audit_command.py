@@ -65,7 +65,7 @@ def test_a_signed_head_leaves_nothing_unproved_and_finds_a_cut_tail(foreshock: A
     code, out, _ = foreshock(*SIGNED)
     assert code == 1
     assert "BROKEN: alert_events" in out
-    assert "the head was taken at row 4" in out
+    assert "a head was taken at row 4" in out
 
 
 def test_a_forged_head_is_found_by_its_signature(foreshock: Any) -> None:

@@ -1,20 +1,23 @@
 """The export: the same bytes for the same store, and enough to check an alert without the store."""
 
 import hmac
+import io
 import json
 import re
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import ColumnElement
 
 from alerting.decisions import Comment
 from connectors.store import Store
 from pipelines.command.main import run
-from pipelines.export.dossier import Dossier, gather, jsonl, one, opened
+from pipelines.export.dossier import gathered, one, opened, write_jsonl
 from pipelines.export.page import render
 from pipelines.recording import record_decision
 from tests.alerting.test_lifecycle import HOUR, NOON
@@ -38,9 +41,26 @@ def fill(store: Store) -> None:
         record_decision(tx, changes()[0].alert_id, action, actor="jane", now=CLOCK)
 
 
-def records(dossier: Dossier) -> dict[str, list[dict[str, Any]]]:
+def jsonl(store: Store, wanted: ColumnElement[bool]) -> str:
+    text = io.StringIO()
+    with gathered(store, wanted) as dossier:
+        write_jsonl(dossier, text)
+    return text.getvalue()
+
+
+def page(store: Store) -> str:
+    with gathered(store, opened(None, None)) as dossier:
+        return render(dossier)
+
+
+def opening(store: Store, start: datetime | None, end: datetime | None) -> list[datetime]:
+    with gathered(store, opened(start, end)) as dossier:
+        return [row["opened_at"] for row in dossier.alerts]
+
+
+def records(text: str) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
-    for line in jsonl(dossier).splitlines():
+    for line in text.splitlines():
         record = json.loads(line)
         found.setdefault(record.pop("record"), []).append(record)
     return found
@@ -48,7 +68,7 @@ def records(dossier: Dossier) -> dict[str, list[dict[str, Any]]]:
 
 def test_one_alert_comes_with_all_that_it_rests_on(store: Store) -> None:
     alert_id = changes()[0].alert_id
-    found = records(gather(store, one(alert_id)))
+    found = records(jsonl(store, one(alert_id)))
     (alert,) = found["alert"]
     assert alert["id"] == alert_id
     assert [event["event"] for event in found["event"]] == ["opened", "updated", "commented"]
@@ -63,14 +83,14 @@ def test_whoever_has_only_the_export_can_follow_the_chain_to_its_head(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """By the program in docs/audit.md, which has nothing of ours."""
-    dossier = gather(store, one(changes()[0].alert_id))
-    found = records(dossier)
+    text = jsonl(store, one(changes()[0].alert_id))
+    found = records(text)
     program = re.search(r"```python\n(.*?)```", AUDIT.read_text(encoding="utf-8"), re.DOTALL)
     assert program is not None
     monkeypatch.chdir(tmp_path)
-    Path("alert.jsonl").write_text(jsonl(dossier), encoding="utf-8")
+    Path("alert.jsonl").write_text(text, encoding="utf-8")
     exec(program[1], {})
-    Path("alert.jsonl").write_text(jsonl(dossier).replace("commented", "Commented"), "utf-8")
+    Path("alert.jsonl").write_text(text.replace("commented", "Commented"), "utf-8")
     with pytest.raises(AssertionError):
         exec(program[1], {})
     salts = {message["id"]: message["salt"] for message in found["message"]}
@@ -82,16 +102,15 @@ def test_whoever_has_only_the_export_can_follow_the_chain_to_its_head(
 
 
 def test_the_same_store_gives_the_same_bytes(store: Store) -> None:
-    first, second = gather(store, opened(None, None)), gather(store, opened(None, None))
-    assert jsonl(first) == jsonl(second)
-    assert render(first) == render(second)
+    assert jsonl(store, opened(None, None)) == jsonl(store, opened(None, None))
+    assert page(store) == page(store)
 
 
 def test_a_time_chooses_by_when_alerts_opened(store: Store) -> None:
-    assert len(gather(store, opened(None, None)).alerts) == 2
-    assert [row["opened_at"] for row in gather(store, opened(None, NOON + HOUR)).alerts] == [NOON]
-    assert len(gather(store, opened(NOON + HOUR, None)).alerts) == 1
-    assert gather(store, opened(NOON + 2 * HOUR, None)).alerts == []
+    assert opening(store, None, None) == [NOON, NOON + HOUR]
+    assert opening(store, None, NOON + HOUR) == [NOON]
+    assert opening(store, NOON + HOUR, None) == [NOON + HOUR]
+    assert opening(store, NOON + 2 * HOUR, None) == []
 
 
 class Tags(HTMLParser):
@@ -108,16 +127,16 @@ class Tags(HTMLParser):
 
 
 def test_hostile_text_is_inert_in_the_page(store: Store) -> None:
-    page = render(gather(store, opened(None, None)))
+    text = page(store)
     parser = Tags()
-    parser.feed(page)
+    parser.feed(text)
     assert not parser.names & {"img", "iframe", "object", "link", "form"}
     assert parser.scripts == 1
-    assert "alert(1)" in page
-    assert "<script>alert(1)" not in page
-    assert "\u202e" not in page
-    assert "⟦U+202E⟧" in page
-    assert not re.search(r'href="(?!#)', page)
+    assert "alert(1)" in text
+    assert "<script>alert(1)" not in text
+    assert "\u202e" not in text
+    assert "⟦U+202E⟧" in text
+    assert not re.search(r'href="(?!#)', text)
 
 
 def test_the_command_writes_files_and_says_what_is_in_them(

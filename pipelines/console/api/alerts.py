@@ -27,6 +27,7 @@ from pipelines.console.api.records import (
 from pipelines.console.context import Console, In
 from pipelines.console.pages.queue import cursor
 from pipelines.console.queries import Order, Queue, Shelf
+from pipelines.console.rendering import download
 from pipelines.console.rights import Permission
 
 router = APIRouter(prefix="/alerts", tags=["alerts"])
@@ -81,8 +82,7 @@ def history(_caller: Reader, here: In, alert_id: str) -> list[Event]:
 )
 def export(caller: Exporter, here: In, alert_id: str) -> Response:
     """All that the alert rests on; that it was taken out is in the ledger."""
-    content = deciding.export(here, caller, alert_id, "jsonl")
-    return Response(content, media_type="application/jsonl")
+    return download(deciding.export(here, caller, alert_id, "jsonl"), "application/jsonl")
 
 
 @router.post("/{alert_id}/acknowledge")

@@ -12,8 +12,10 @@ from alerting.errors import DecisionRefused
 from pipelines.console import deciding, queries, views
 from pipelines.console.access import Action, Caller, Page, Refused
 from pipelines.console.context import Console, In
-from pipelines.console.rendering import page
+from pipelines.console.rendering import download, page
 from pipelines.console.rights import Permission
+from pipelines.export import pdf
+from pipelines.export import writing as export_file
 
 router = APIRouter(prefix="/alerts/{alert_id}")
 
@@ -22,6 +24,11 @@ Triager = Annotated[Caller, Depends(Action(Permission.TRIAGE))]
 Closer = Annotated[Caller, Depends(Action(Permission.CLOSE))]
 Exporter = Annotated[Caller, Depends(Action(Permission.EXPORT))]
 
+_KINDS = {
+    "jsonl": "application/jsonl; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "pdf": "application/pdf",
+}
 _STORY = 50
 _SNOOZES = (1, 4, 8, 24, 72, 168)
 
@@ -88,17 +95,11 @@ def dispose(
 
 @router.post("/export")
 def export(
-    caller: Exporter, here: In, alert_id: str, form: Annotated[deciding.Form, Form()] = "jsonl"
+    caller: Exporter, here: In, alert_id: str, form: Annotated[export_file.Form, Form()] = "jsonl"
 ) -> Response:
     """All that it rests on, as a file."""
-    content = deciding.export(here, caller, alert_id, form)
-    kinds = {"jsonl": "application/jsonl", "html": "text/html"}
-    name = f"alert-{alert_id[:12]}.{form}"
-    return Response(
-        content,
-        media_type=f"{kinds[form]}; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    file = deciding.export(here, caller, alert_id, form)
+    return download(file, _KINDS[form], f"alert-{alert_id[:12]}.{form}")
 
 
 def _decide(
@@ -140,4 +141,5 @@ def _page(
         snoozes=_SNOOZES,
         reasons=here.reasons,
         verification=here.verifier.last,
+        prints=pdf.browser() is not None,
     )

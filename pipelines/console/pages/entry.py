@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from pipelines.console.access import Action, Caller, Page, Refused, by_session, log_in
 from pipelines.console.accounts import User, scopes
 from pipelines.console.context import Console, In, address
-from pipelines.console.errors import AccountError, SignInError
+from pipelines.console.errors import AccountError
 from pipelines.console.oidc import STATE_SECONDS, Provider
 from pipelines.console.rendering import page
 from pipelines.console.rights import KEY_SCOPES
@@ -83,13 +83,18 @@ def enter_vouched(
     code: Annotated[str, Query(max_length=4_000)] = "",
 ) -> Response:
     """In, if the provider vouches for him, and it is the browser that was sent there."""
-    provider = _provider(here)
+    provider, source = _provider(here), address(request)
+    if wait := here.log_ins_address.wait(source):
+        raise Refused(429, "Too many log-ins that failed: wait a little.", wait)
+    sent = request.cookies.get(_STATE, "")
+    if not state or not hmac.compare_digest(sent.encode(), state.encode()):
+        # Any page elsewhere can bring a browser here: that counts for nothing.
+        return _asked(request, here, "/", "This log-in was not begun in this browser: begin anew.")
     try:
-        sent = request.cookies.get(_STATE, "")
-        if not state or not hmac.compare_digest(sent.encode(), state.encode()):
-            raise SignInError("this log-in was not begun in this browser: begin anew")
         user, target = provider.finish(state, code, here.accounts)
     except AccountError as error:
+        here.log_ins_address.take(source)
+        here.accounts.refused("", address=source)
         return _asked(request, here, "/", str(error))
     answer = welcome(request, here, user, target)
     answer.delete_cookie(_STATE, path="/login/oidc")

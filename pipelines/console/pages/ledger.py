@@ -25,10 +25,8 @@ def show(
     last = here.verifier.last
     with here.store.snapshot() as connection:
         end = queries.last_sequence(connection)
-        newest = queries.events_after(connection, max(0, end - _NEWEST), _NEWEST)
-    answer = page(
-        request, "ledger.html", caller=reader, verification=last, end=end, newest=newest[::-1]
-    )
+        newest = queries.newest_events(connection, _NEWEST)
+    answer = page(request, "ledger.html", caller=reader, verification=last, end=end, newest=newest)
     if last.running:
         answer.headers["Refresh"] = str(_WAIT_SECONDS)
     return answer

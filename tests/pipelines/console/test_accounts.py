@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from connectors.store import Store
 from connectors.store.schema import api_keys, sessions, users
+from pipelines.audit import prove
 from pipelines.console.accounts import Accounts, csrf_token
 from pipelines.console.errors import AccountError
 from pipelines.console.rights import Permission, Role
@@ -162,14 +163,20 @@ def test_what_happens_to_accounts_is_kept_with_who_did_it(accounts: Accounts, cl
     for change in (
         lambda: accounts.set_role("jane", Role.ANALYST, actor="ada"),
         lambda: accounts.refused("jane", address="10.0.0.1"),
+        lambda: accounts.refused("not a name", address="10.0.0.1"),
         lambda: accounts.disable("jane", actor="ada"),
+        lambda: accounts.throttled("jane", address="10.0.0.1"),
     ):
         clock.now += timedelta(seconds=1)
         change()
     said = [(row["event"], row["actor"], row["subject"]) for row in accounts.events(10)]
     assert said == [
-        ("disabled", "ada", "jane"),
-        ("refused", "jane", "jane"),
-        ("role", "ada", "jane"),
-        ("added", "root", "jane"),
+        ("log-in-throttled", "foreshock", "user:jane"),
+        ("user-disabled", "ada", "user:jane"),
+        ("log-in-refused", "foreshock", "user"),
+        ("log-in-refused", "foreshock", "user:jane"),
+        ("user-role-set", "ada", "user:jane"),
+        ("user-added", "root", "user:jane"),
     ]
+    assert "not a name" not in repr(accounts.store.events())
+    assert prove(accounts.store).holds

@@ -125,7 +125,8 @@ def upgrade() -> None:
         "alert_events",
         sa.Column("sequence", BIG, autoincrement=False, nullable=False),
         sa.Column("id", sa.Text, nullable=False),
-        sa.Column("alert_id", sa.Text, nullable=False),
+        sa.Column("alert_id", sa.Text),
+        sa.Column("subject", sa.Text),
         sa.Column("event", sa.Text, nullable=False),
         sa.Column("final", sa.Boolean, nullable=False, server_default=sa.true()),
         sa.Column("occurred_at", UtcDateTime, nullable=False),
@@ -140,6 +141,20 @@ def upgrade() -> None:
         sa.UniqueConstraint("id", name="uq_alert_events_id"),
     )
     op.create_index("ix_alert_events_alert_id", "alert_events", ["alert_id"])
+    op.create_index(
+        "ix_alert_events_subject",
+        "alert_events",
+        ["subject", "sequence"],
+        postgresql_where=sa.text("subject IS NOT NULL"),
+        sqlite_where=sa.text("subject IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_alert_events_subjects",
+        "alert_events",
+        ["sequence"],
+        postgresql_where=sa.text("subject IS NOT NULL"),
+        sqlite_where=sa.text("subject IS NOT NULL"),
+    )
     op.create_table(
         "alerts",
         sa.Column("id", sa.Text, nullable=False),
