@@ -133,6 +133,20 @@ def test_a_file_has_no_roles(foreshock: Foreshock, tmp_path: Path) -> None:
     assert "is a file and has no roles" in said
 
 
+def test_pruning_says_what_went_and_what_is_kept_for_ever(
+    foreshock: Foreshock, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(store_url) as store, store.transaction() as tx:
+        tx.upsert("messages", [message_row("old")])
+    monkeypatch.setenv("FORESHOCK_RETENTION__MESSAGES_MONTHS", "1")
+    code, out, _ = foreshock("prune", "--database", store_url)
+    assert code == 0
+    assert re.search(r"Removed 1 messages of before \d{4}-\d\d\.", out)
+    assert "All windows are kept: [retention] sets no windows_months." in out
+    code, out, _ = foreshock("prune", "--database", store_url, "--json")
+    assert json.loads(out)["messages"] == 0
+
+
 AUTHOR, KEY = "Jane Roe", "a key of thirty-two bytes or more"
 
 
