@@ -145,7 +145,6 @@ tags = Table(
     _required("repeat", Boolean()),
     _required("model", _JSON),
     Column("processed_at", UtcDateTime),
-    Index(None, "topic", "published_at"),  # the newest on a topic, however rare it is
 )
 
 window_stats = Table(

@@ -7,14 +7,16 @@ from pipelines.dashboards.panels import Link
 
 UID = "foreshock-alerts"
 
-_RAISED = """(SELECT min(e.recorded_at) FROM alert_events e
-    WHERE e.alert_id = a.id AND e.event = 'opened')"""
+_FIRST = "FROM alert_events e WHERE e.alert_id = a.id AND e.event = 'opened'"
+_RAISED = f"(SELECT min(e.recorded_at) {_FIRST})"
 """When the alert was raised by the clock: of a history that is not when it opened."""
+
+_RAISED_SECONDS = f"(SELECT min(extract(epoch from e.recorded_at)) {_FIRST})"
 
 _OPEN = f"FROM alerts a WHERE {sql.OF_RULES} AND a.state = 'open'"
 _SHOWN = f"FROM alerts a WHERE {sql.OF_RULES} AND $__timeFilter(a.opened_at)"
-_AGE = f"extract(epoch from now()) - extract(epoch from {_RAISED})"
-_ANSWERED = f"extract(epoch from a.acknowledged_at) - extract(epoch from {_RAISED})"
+_AGE = f"extract(epoch from now()) - {_RAISED_SECONDS}"
+_ANSWERED = f"extract(epoch from a.acknowledged_at) - {_RAISED_SECONDS}"
 
 OPEN = f'SELECT count(*) AS "open" {_OPEN}'
 

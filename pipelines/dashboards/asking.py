@@ -51,8 +51,8 @@ def for_sqlite(sql: str, scope: Scope, interval: int = 60) -> str:
         return f"'{when.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
 
     filled = _filled(sql, scope, interval, moment, "unixepoch({0})/{1}*{1}")
-    if found := re.search(r"WITHIN GROUP|now\(\)", filled):
-        raise OnlyPostgresql(f"SQLite has no {found[0]}")
+    if "WITHIN GROUP" in filled:
+        raise OnlyPostgresql("SQLite has no WITHIN GROUP")
     for pattern, replacement in _OF_SQLITE:
         filled = re.sub(pattern, replacement, filled, flags=re.DOTALL)
     return filled
@@ -60,9 +60,14 @@ def for_sqlite(sql: str, scope: Scope, interval: int = 60) -> str:
 
 _OF_SQLITE = (
     (
-        r"CROSS JOIN LATERAL \(SELECT \* FROM tags t\s+WHERE (.*?)\s+LIMIT 100000\) AS t",
-        r"JOIN tags t ON \1",
+        r"CROSS JOIN LATERAL \(SELECT \* FROM (\w+ \w)\s+WHERE (.*?)\s+LIMIT \d+\) AS \w",
+        r"JOIN \1 ON \2",
     ),
+    (
+        r"to_timestamp\(((?:[^()]|\([^()]*\))+)\)",
+        r"strftime('%Y-%m-%d %H:%M:%f000', \1, 'unixepoch')",
+    ),
+    (r"extract\(epoch from now\(\)\)", r"unixepoch()"),
     (r"extract\(epoch from ([\w.]+)\)", r"unixepoch(\1)"),
     (r"([\w.]+) \+ interval '1 minute'", r"strftime('%Y-%m-%d %H:%M:%f000', \1, '+1 minute')"),
     (

@@ -22,8 +22,8 @@ BOARDS: dict[str, Callable[[], Dashboard]] = {
     health.UID: health.build,
 }
 
-_STREAM = timedelta(hours=24)
-"""A store whose newest message is younger is that of a stream."""
+STREAM = timedelta(hours=24)
+"""A store whose newest message is younger is that of a stream, of which so much is shown."""
 
 Span = tuple[datetime, datetime]
 Board = dict[str, Any]
@@ -31,12 +31,19 @@ Board = dict[str, Any]
 
 def history(store: Store) -> Span | None:
     """The event time that the store holds, in whole hours, None where it holds nothing."""
-    first, last = schema.tags.c.published_at, func.max(schema.tags.c.published_at)
-    (found,) = store.rows(select(func.min(first).label("first"), last.label("last")))
+    at = schema.tags.c.published_at
+    # One by one: SQLite finds an end of an index by itself, both ends only by reading all of it.
+    first, last = (select(end(at)).scalar_subquery() for end in (func.min, func.max))
+    (found,) = store.rows(select(first.label("first"), last.label("last")))
     if found["first"] is None:
         return None
     hour = {"minute": 0, "second": 0, "microsecond": 0}  # buckets are shown by their start
     return found["first"].replace(**hour), found["last"].replace(**hour) + timedelta(hours=1)
+
+
+def is_history(held: Span, now: datetime) -> bool:
+    """Whether that is the time of a store that no stream fills any more."""
+    return now - held[1] > STREAM
 
 
 def boards(shown: Span | None, now: datetime) -> list[Board]:
@@ -44,7 +51,7 @@ def boards(shown: Span | None, now: datetime) -> list[Board]:
     found = []
     for build in BOARDS.values():
         board = as_json(build())
-        if shown is not None and now - shown[1] > _STREAM:
+        if shown is not None and is_history(shown, now):
             board["time"] = {name: _iso(at) for name, at in zip(("from", "to"), shown, strict=True)}
             board["refresh"] = ""
         found.append(board)

@@ -5,54 +5,35 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from pipelines.dashboards import mood, panels, sql
 
 UID = "foreshock-company"
-MINUTES = 1000
-
 _TICKER = "${company:sqlstring}"
 _KEY = f"'entity:' || {_TICKER}"
 
 COMPANIES = f"""
-SELECT substr(key, 8) FROM window_stats
-WHERE {sql.OF_RULES} AND key LIKE 'entity:%' AND seconds = 3600 AND $__timeFilter(start)
+SELECT substr(key, 8) FROM {sql.windows(sql.COMPANIES, "messages")}
 GROUP BY key ORDER BY sum(messages) DESC, key LIMIT 2000
 """
 
 
-def _latest(minutes: int) -> str:
-    """Messages of the latest minutes that have any: so many looks at the index on time, however
-    long the time shown. Lateral and limited, as the planner thinks little of a text that holds a
-    ticker, and would rather compare every message with every minute."""
-    return f"""
-FROM (
-  SELECT start FROM window_stats
-  WHERE {sql.OF_RULES} AND key = {_KEY} AND seconds = 60 AND $__timeFilter(start)
-  ORDER BY start DESC LIMIT {minutes}
-) AS w
-CROSS JOIN LATERAL (SELECT * FROM tags t
-  WHERE t.published_at >= w.start AND t.published_at < w.start + interval '1 minute'
-    AND NOT t.listing AND CAST(t.entities AS TEXT) LIKE '%"' || {_TICKER} || '"%'
-  LIMIT 100000) AS t
-JOIN messages m ON m.id = t.message_id
-"""
-
+_SPOKEN_OF = f"""NOT t.listing AND CAST(t.entities AS TEXT) LIKE '%"' || {_TICKER} || '"%'"""
 
 MESSAGES = f"""
 SELECT t.published_at AS "published",
   coalesce(t.by_entity -> {_TICKER} ->> 'sentiment', t.sentiment) AS "sentiment",
   t.topic AS "topic", coalesce(m.title || '. ', '') || m.text AS "text", m.source AS "source",
   m.url AS "address", t.repeat AS "repeat"
-{_latest(100)}
+{sql.latest(_KEY, _SPOKEN_OF, 100)} {sql.MESSAGE_OF_TAGS}
 ORDER BY t.published_at DESC, m.id LIMIT 100
 """
 
 TOPICS = f"""
 SELECT t.topic AS "topic", count(*) AS "messages"
-{_latest(MINUTES)}
+{sql.latest(_KEY, _SPOKEN_OF)}
 GROUP BY t.topic ORDER BY 2 DESC, 1 LIMIT 20
 """
 
 SOURCES = f"""
 SELECT m.source AS "source", count(*) AS "messages"
-{_latest(MINUTES)}
+{sql.latest(_KEY, _SPOKEN_OF)} {sql.MESSAGE_OF_TAGS}
 GROUP BY m.source ORDER BY 2 DESC, 1 LIMIT 20
 """
 

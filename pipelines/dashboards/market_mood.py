@@ -11,11 +11,13 @@ _ALL = "'overall'"
 _COMPANY = Link("company", "foreshock-company", "company")
 _TOPIC = Link("topic", "foreshock-topic", "topic")
 
+_TOPICS = sql.windows(
+    sql.ALL_TOPICS, "new_negative", sql.BUCKETS, by_day="$__interval_ms >= 86400000"
+)
 TOPICS = f"""
 SELECT $__timeGroup(start, $__interval) AS "time", substr(key, 7) AS "metric",
   sum(new_negative) AS "value"
-FROM window_stats
-WHERE {sql.OF_RULES} AND {sql.ALL_TOPICS} AND {sql.BUCKETS} AND $__timeFilter(start)
+FROM {_TOPICS}
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 
@@ -80,7 +82,8 @@ def build() -> Dashboard:
             panels.rows(
                 "Companies that move",
                 "Companies with most new negative stories in the time shown. Change: those of its "
-                "second half less those of its first. Click one to see it.",
+                "second half less those of its first; over more than a week the halves part at a "
+                "midnight. Click one to see it.",
                 sql.movers(sql.COMPANIES, "company"),
                 links=[_COMPANY],
                 units=[("negative share", "percentunit")],

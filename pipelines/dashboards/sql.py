@@ -16,6 +16,16 @@ WHOLE = """seconds = CASE WHEN $__unixEpochTo() - $__unixEpochFrom() > 172800
     THEN 3600 ELSE 60 END"""
 """For sums over the time shown: hours where it is more than two days."""
 
+BY_DAY = "$__unixEpochTo() - $__unixEpochFrom() > 604800"
+"""Sums of many keys are taken from days where it is more than a week."""
+
+_SECOND_MIDNIGHT = "to_timestamp($__unixEpochFrom() / 86400 * 86400 + 86400)"
+_LAST_MIDNIGHT = "to_timestamp($__unixEpochTo() / 86400 * 86400)"
+
+MESSAGE_OF_TAGS = """CROSS JOIN LATERAL (SELECT * FROM messages m
+  WHERE m.id = t.message_id AND m.published_at = t.published_at LIMIT 1) AS m"""
+"""One by one, each in the partition of its month: the planner would rather read all messages."""
+
 USUAL_DAYS = 28
 
 COMPANIES = "key LIKE 'entity:%'"
@@ -23,6 +33,49 @@ ALL_TOPICS = "key IN ({})".format(", ".join(f"'topic:{topic}'" for topic in TOPI
 """By name, for which the index has a place each."""
 
 _NAME_AT = {COMPANIES: len("entity:") + 1, ALL_TOPICS: len("topic:") + 1}
+
+
+def windows(keys: str, columns: str, seconds: str = WHOLE, by_day: str = BY_DAY) -> str:
+    """A table of the windows of many keys that begin in the time shown; their length is `seconds`.
+
+    Under `by_day` they are days, and hours in the days that are shown in part: sums come out as if
+    all were hours, from a thirtieth of the rows. Of each part that is not asked for, the database
+    sees at once that it is empty.
+    """
+
+    def part(table: str, *conditions: str) -> str:
+        where = " AND ".join((OF_RULES, keys, *conditions))
+        return f"SELECT key, start, {columns} FROM {table}\n  WHERE {where}"
+
+    shown, hours = "$__timeFilter(start)", (by_day, "seconds = 3600", "$__timeFilter(start)")
+    after, before = f"start >= {_SECOND_MIDNIGHT}", f"start < {_SECOND_MIDNIGHT}"
+    parts = (
+        part("window_stats", f"NOT ({by_day})", seconds, shown),
+        part("window_stats", *hours, before),
+        part("window_days", by_day, after, f"start < {_LAST_MIDNIGHT}"),
+        part("window_stats", *hours, after, f"start >= {_LAST_MIDNIGHT}"),
+    )
+    return "({}) AS windows".format("\n  UNION ALL\n  ".join(parts))
+
+
+def latest(key: str, fits: str, minutes: int = 1000) -> str:
+    """Tags `t` of the messages of the latest minutes that counted any for the key; `fits` says
+    which of those of a minute.
+
+    So many looks at the index on time, however long the time shown. Lateral and limited, as the
+    planner would rather compare every message with every minute.
+    """
+    return f"""
+FROM (
+  SELECT start FROM window_stats
+  WHERE {OF_RULES} AND key = {key} AND seconds = 60 AND $__timeFilter(start)
+  ORDER BY start DESC LIMIT {minutes}
+) AS latest
+CROSS JOIN LATERAL (SELECT * FROM tags t
+  WHERE t.published_at >= latest.start AND t.published_at < latest.start + interval '1 minute'
+    AND {fits}
+  LIMIT 100000) AS t
+"""
 
 
 def volume(key: str) -> str:
@@ -76,16 +129,18 @@ BALANCE = """1.0 * (sum(positive) - sum(negative))
 
 def usual(key: str) -> str:
     """New negative stories by the hour, and what was usual in the four weeks before."""
+    hours_of = f"FROM window_stats WHERE {OF_RULES} AND key = {key} AND seconds = 3600"
     return f"""
 WITH hours AS (
   SELECT extract(epoch from start) AS "time", weight_new_negative / 1000000.0 AS stories
-  FROM window_stats
-  WHERE {OF_RULES} AND key = {key} AND seconds = 3600 AND start <= $__timeTo()
+  {hours_of} AND start <= $__timeTo()
+    AND start >= to_timestamp($__unixEpochFrom() - {USUAL_DAYS * 86400})
 ), sums AS (
   SELECT "time", stories, coalesce(sum(stories) OVER before, 0) AS total,
     coalesce(sum(stories * stories) OVER before, 0) AS squares,
-    greatest(1, least({USUAL_DAYS * 24}, ("time" - min("time") OVER ()) / 3600)) AS hours
-  FROM hours
+    greatest(1, least({USUAL_DAYS * 24}, ("time" - oldest.began) / 3600)) AS hours
+  FROM hours CROSS JOIN
+    (SELECT extract(epoch from start) AS began {hours_of} ORDER BY start LIMIT 1) AS oldest
   WINDOW before AS (ORDER BY "time" RANGE BETWEEN {USUAL_DAYS * 86400} PRECEDING
     AND 3600 PRECEDING)
 )
@@ -110,15 +165,18 @@ GROUP BY window_end ORDER BY 1
 def movers(keys: str, name: str) -> str:
     """Keys with most new negative stories; the change is that from the first half of the time.
 
-    `keys`: COMPANIES or ALL_TOPICS; `name`: the column of their names.
+    `keys`: COMPANIES or ALL_TOPICS; `name`: the column of their names. Where days are summed, the
+    halves part at a midnight.
     """
-    half = "extract(epoch from start) >= 0.5 * $__unixEpochFrom() + 0.5 * $__unixEpochTo()"
+    middle = "0.5 * $__unixEpochFrom() + 0.5 * $__unixEpochTo()"
+    half = f"""start >= CASE WHEN {BY_DAY}
+    THEN to_timestamp(CAST({middle} AS bigint) / 86400 * 86400) ELSE to_timestamp({middle}) END"""
+    counts = "messages, negative, neutral, positive, new_negative"
     return f"""
 SELECT substr(key, {_NAME_AT[keys]}) AS "{name}", sum(new_negative) AS "new negative stories",
   sum(CASE WHEN {half} THEN new_negative ELSE -new_negative END) AS "change",
   sum(messages) AS "messages", {NEGATIVE_SHARE}
-FROM window_stats
-WHERE {OF_RULES} AND {keys} AND {WHOLE} AND $__timeFilter(start)
+FROM {windows(keys, counts)}
 GROUP BY key ORDER BY 2 DESC, 4 DESC, 1 LIMIT 25
 """
 

@@ -16,8 +16,9 @@ COMPANIES = f"""
 SELECT e.value AS "company", count(*) AS "messages",
   sum(CASE WHEN t.abstained THEN 0 WHEN coalesce(t.by_entity -> e.value ->> 'sentiment',
     t.sentiment) = 'negative' THEN 1 ELSE 0 END) AS "negative"
-FROM tags t CROSS JOIN LATERAL json_array_elements_text(t.entities) AS e(value)
-WHERE t.topic = {_TOPIC} AND NOT t.listing AND $__timeFilter(t.published_at)
+{sql.latest(_KEY, f"t.topic = {_TOPIC}")}
+CROSS JOIN LATERAL json_array_elements_text(t.entities) AS e(value)
+WHERE NOT t.listing
 GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 25
 """
 
@@ -25,8 +26,7 @@ MESSAGES = f"""
 SELECT t.published_at AS "published", t.sentiment AS "sentiment",
   coalesce(m.title || '. ', '') || m.text AS "text", m.source AS "source", m.url AS "address",
   t.repeat AS "repeat"
-FROM tags t JOIN messages m ON m.id = t.message_id
-WHERE t.topic = {_TOPIC} AND $__timeFilter(t.published_at)
+{sql.latest(_KEY, f"t.topic = {_TOPIC}", 100)} {sql.MESSAGE_OF_TAGS}
 ORDER BY t.published_at DESC, m.id LIMIT 100
 """
 
@@ -64,7 +64,8 @@ def build() -> Dashboard:
             mood.negative_share_over_time(_KEY),
             panels.rows(
                 "Companies in the topic",
-                "Companies that messages on the topic speak of; lists of cashtags are left out.",
+                "Companies that the newest messages in the time shown speak of: those of the "
+                "thousand latest minutes that have any; lists of cashtags are left out.",
                 COMPANIES,
                 links=[_COMPANY],
             ),

@@ -286,9 +286,9 @@ def _decide(store: Store) -> None:
     with store.engine.begin() as connection:
         connection.exec_driver_sql(
             f"{table}, disposition = 'false-alarm', disposition_reason = 'x', assigned_to = 'carl'"
-            " WHERE state = 'resolved' AND id NOT LIKE '%7'"
+            " WHERE state = 'resolved' AND substr(id, 24) <> '7'"
         )
-        connection.exec_driver_sql(f"{table} WHERE state = 'open' AND id LIKE '%0'")
+        connection.exec_driver_sql(f"{table} WHERE state = 'open' AND substr(id, 24) = '0'")
 
 
 def ask(url: str, database: str, depth: int, requests: int) -> None:

@@ -122,7 +122,10 @@ def usual(raw: Raw, key: str) -> list[tuple[float, ...]]:
 
 def movers(raw: Raw, prefix: str) -> list[tuple[Any, ...]]:
     frame = raw.counted[raw.counted.key.str.startswith(prefix)]
-    half = (raw.scope.start.timestamp() + raw.scope.end.timestamp()) / 2
+    begin, end = raw.scope.start.timestamp(), raw.scope.end.timestamp()
+    half = (begin + end) / 2
+    if end - begin > 604_800:
+        half = half // 86_400 * 86_400
     rows = []
     for key, mine in raw.shown(frame, raw.whole).groupby("key"):
         late = mine.bucket >= half

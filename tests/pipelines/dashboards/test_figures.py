@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sqlalchemy import select
 
-from connectors.store import Store
+from connectors.store import Store, schema
+from pipelines.dashboards import company, panels
 from pipelines.dashboards.asking import Scope
 from pipelines.dashboards.building import BOARDS, Span, as_json
 from pipelines.dashboards.checking import answer, variables
@@ -52,11 +54,13 @@ def queries() -> list[tuple[str, str, str, str, int]]:
     ]
 
 
-@pytest.fixture(scope="module", params=["all", "the day of the surge"])
+@pytest.fixture(scope="module", params=["all", "some weeks", "the day of the surge"])
 def scope(request: pytest.FixtureRequest, filled: Store, shown: Span) -> Scope:
     held = variables(as_json(BOARDS[MOOD]()), filled, Scope(*shown, GIVEN)).values
     if request.param == "all":
         return Scope(*shown, held)
+    if request.param == "some weeks":  # begun and ended within an hour of a day
+        return Scope(shown[1] - timedelta(days=18, hours=7, seconds=500), shown[1], held)
     day = datetime(2014, 4, 5, 12, 3, 20, tzinfo=UTC)
     return Scope(day, day + timedelta(hours=9), held)
 
@@ -101,6 +105,36 @@ def _plain(value: Any) -> Any:
 def _near(value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return pytest.approx(float(value), rel=1e-9, abs=1e-9) if number else value
+
+
+def test_a_companys_variable_has_the_most_spoken_of_first(
+    filled: Store, scope: Scope, raws: dict[int, Raw]
+) -> None:
+    raw = raws[400]
+    found = raw.shown(raw.counted[raw.counted.key.str.startswith("entity:")], raw.whole)
+    expected = [name for name, _ in _counts(found.key.str.removeprefix("entity:"))]
+    assert [name for (name,) in answer(company.COMPANIES, filled, scope).rows] == expected
+
+
+def test_alerts_are_marked_where_they_opened(
+    filled: Store, scope: Scope, raws: dict[int, Raw]
+) -> None:
+    alerts = raws[400].table("alerts", "opened_at").sort_values("opened_at")
+    ended = alerts.resolved_at.fillna(alerts.updated_at)
+    expected = sorted(
+        (one.opened_at, end, f"{one.key}, {one.kind}", one.severity)
+        for one, end in zip(alerts.itertuples(), ended, strict=True)
+    )
+    assert sorted(answer(panels.ALERT_MARKS, filled, scope).rows) == expected
+
+
+def test_a_day_is_the_sum_of_its_hours(filled: Store) -> None:
+    windows = pd.DataFrame(filled.rows(select(schema.window_stats)))
+    hours = windows[windows.seconds == 3600]
+    place = ["configuration", hours.start.dt.floor("D").rename("start"), "key"]
+    expected = hours.groupby(place)[list(schema.DRAWN)].sum()
+    days = pd.DataFrame(filled.rows(select(schema.window_days))).set_index(expected.index.names)
+    pd.testing.assert_frame_equal(days.sort_index(), expected, check_dtype=False)
 
 
 @figure("Messages", MOOD, COMPANY, TOPIC)

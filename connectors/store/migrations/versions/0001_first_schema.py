@@ -424,7 +424,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_tags_published_at", "tags", ["published_at"])
     op.create_index("ix_tags_story", "tags", ["story"])
-    op.create_index("ix_tags_topic_published_at", "tags", ["topic", "published_at"])
     op.create_table(
         "users",
         sa.Column("name", sa.Text, nullable=False),
