@@ -38,7 +38,7 @@ $(VENV)/.installed-test: $(VENV)/.installed infra/setup/debian.sh
 	@infra/setup/debian.sh chromium postgresql default-jre-headless maven prometheus prometheus-alertmanager
 	@$(BIN)/python -m infra.kafka.broker fetch
 	@$(BIN)/python -m infra.flink.cluster fetch
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,train]' --group dev
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,traces,train]' --group dev
 	@touch $@
 
 clean:

@@ -36,6 +36,7 @@ from pipelines.live.settings import LiveSettings
 from pipelines.manifest import digest
 from pipelines.metrics.settings import MetricsSettings
 from pipelines.retention import RetentionSettings
+from pipelines.telemetry.settings import LogSettings
 
 
 class ConfigurationError(Exception):
@@ -94,7 +95,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `decisions` what people may decide on it, `kafka` how the brokers are reached, `lateness` which
     messages of a topic come too late, `metrics` the page for Prometheus, `console` the web
     pages, `delivery` how often alerts are sent, `channels` where to, each by its name, `live` where
-    the live job runs, `retention` how long rows are kept."""
+    the live job runs, `logs` what processes log, `retention` how long rows are kept."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
@@ -110,6 +111,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     console: ConsoleSettings = ConsoleSettings()
     metrics: MetricsSettings = MetricsSettings()
     live: LiveSettings = LiveSettings()
+    logs: LogSettings = LogSettings()
     retention: RetentionSettings = RetentionSettings()
 
     def __post_init__(self) -> None:
@@ -128,6 +130,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "channels",
             "metrics",
             "live",
+            "logs",
             "console",
             "retention",
         ):
@@ -158,6 +161,7 @@ class _Gathered(BaseSettings):
     console: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     live: dict[str, Any] = {}
+    logs: dict[str, Any] = {}
     retention: dict[str, Any] = {}
 
 

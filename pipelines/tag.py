@@ -20,6 +20,7 @@ from pipelines.configuration import TagSettings
 from pipelines.metrics.instruments import metrics
 from pipelines.records import Tagged
 from pipelines.tagging import Result, TagBatch, tag_messages
+from pipelines.telemetry import journey
 
 DEAD_LETTERS = "dead_letters"
 TAGGED = "tagged"
@@ -77,9 +78,10 @@ class TagMessages(beam.DoFn):
         self._batch = []
 
     def _tag(self, messages: list[Message]) -> list[Result]:
-        started = time.monotonic()
+        started, began = time.monotonic(), journey.now()
         results = self._tag_batch(messages, self._tagger, self._recogniser)
         metrics().tagged(results, time.monotonic() - started)
+        journey.tagged(results, began)
         return results
 
     def _finished(self) -> Iterator[Any]:

@@ -37,6 +37,7 @@ from connectors.store.schema import alert_events, deliveries
 from pipelines.alerting.notices import notice
 from pipelines.metrics.instruments import metrics
 from pipelines.recording import record_event
+from pipelines.telemetry import journey
 
 POLL_SECONDS = 0.2
 _LONGEST_PAUSE = 30.0  # seconds between tries while the store is away
@@ -127,9 +128,11 @@ class Courier:
             delivery = self._take(channel, begun)
             if delivery is None:
                 break
+            sent = journey.now()
             error = self._send(delivery)
             attempt = self._record(delivery, error)
             if attempt is not None:
+                journey.delivered(delivery, attempt.state, sent, error)
                 self.heard(attempt)
                 attempts.append(attempt)
         return attempts

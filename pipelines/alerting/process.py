@@ -19,6 +19,7 @@ from pipelines.configuration import Configuration
 from pipelines.manifest import VERSION, digest
 from pipelines.metrics.instruments import metrics
 from pipelines.runs import begin_run, finish_run
+from pipelines.telemetry import journey
 
 KIND = "alerts"
 """Of its row in `runs`."""
@@ -88,6 +89,7 @@ def work(
             now = clock()
             if routing is not None and routing.file.refresh(follower.store, now):
                 watching.ruled(routing.file)
+            began = journey.now()
             rows, more = follower.look(now)
             if routing is not None:
                 routing.tick(follower.store, now)
@@ -101,6 +103,7 @@ def work(
         metrics().looked()
         for row in rows:
             metrics().alert_event(row.event, row.details.get("alert", {}).get("severity", ""))
+        journey.filed(rows, began)
         watching.filed(rows)
         if once and not more:
             return

@@ -23,7 +23,7 @@ from pipelines.alerting.following import Follower, tell_nobody
 from pipelines.alerting.process import LOCK, begin, end, work
 from pipelines.alerting.routing import Routing
 from pipelines.alerting.ruling import RulesFile
-from pipelines.command.console import err, inert, out
+from pipelines.command.console import inert, out, remark
 from pipelines.command.options import (
     DEFAULT_DATABASE,
     Config,
@@ -36,6 +36,7 @@ from pipelines.configuration import load_configuration
 from pipelines.evidence import AddEvidence
 from pipelines.metrics.endpoint import endpoint
 from pipelines.naming import headline
+from pipelines.telemetry.logs import configure
 
 _STANDBY_SECONDS = 2.0
 _COLOURS = {"low": "cyan", "medium": "yellow", "high": "red", "critical": "bold red"}
@@ -64,6 +65,7 @@ def run(
     goes on from there.
     """
     configuration = load_configuration(config)
+    configure(configuration.logs)
     routing = Routing(RulesFile(rules, configuration.channels)) if rules else None
     channels = open_channels(configuration.channels, configuration.delivery, configuration.kafka)
     stop = stop_signal()
@@ -72,7 +74,7 @@ def run(
         Store.existing(database) as store,
     ):
         if page:
-            err.print(f"Metrics: {page}", markup=False)
+            remark(f"Metrics: {page}")
         sole = Sole(store, LOCK)
         if standby and not _taken_over(sole, stop, once=once):
             return
@@ -115,7 +117,7 @@ def _taken_over(sole: Sole, stop: threading.Event, *, once: bool) -> bool:
             sole.hold()
         except Taken:
             if not said:
-                err.print("Another process turns what this store holds into alerts")
+                remark("Another process turns what this store holds into alerts")
                 said = True
             if once or stop.wait(_STANDBY_SECONDS):
                 return False
@@ -140,7 +142,7 @@ class _Shown:
     """For people."""
 
     def begun(self, configuration: str, url: str) -> None:
-        self._remark(f"Following configuration {configuration} in {url}")
+        remark(f"Following configuration {configuration} in {url}")
 
     def filed(self, rows: Sequence[LedgerRow]) -> None:
         for row in rows:
@@ -155,19 +157,16 @@ class _Shown:
             out.print(line, soft_wrap=True)
 
     def away(self, error: StoreError, seconds: float) -> None:
-        self._remark(f"{error} Trying again in {seconds:g} s.", "yellow")
+        remark(f"{error} Trying again in {seconds:g} s.", trouble=True)
 
     def ruled(self, rules: RulesFile) -> None:
         if rules.refused:
-            self._remark(f"{rules.refused} The version before holds on.", "yellow")
+            remark(f"{rules.refused} The version before holds on.", trouble=True)
         elif rules.waits:
             said = f"{rules.path} has changed: version {rules.waits} waits for approval"
-            self._remark(f"{said}, and {rules.router.version} holds on.", "yellow")
+            remark(f"{said}, and {rules.router.version} holds on.", trouble=True)
         else:
-            self._remark(f"{rules.path} has changed: version {rules.router.version} holds.")
-
-    def _remark(self, text: str, style: str = "") -> None:
-        err.print(inert(text), style=style, markup=False, soft_wrap=True)
+            remark(f"{rules.path} has changed: version {rules.router.version} holds.")
 
 
 class _Lines(_Shown):

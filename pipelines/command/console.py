@@ -2,6 +2,7 @@
 (progress, remarks, errors) on standard error."""
 
 import json
+import logging
 import sys
 from typing import Any
 
@@ -10,10 +11,21 @@ from rich.console import Console
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+_log = logging.getLogger(__name__)
+
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def remark(text: str, *, trouble: bool = False) -> None:
+    """Of a long-running process: to whoever sits at its terminal, else into its log."""
+    if err.is_terminal:
+        style = "yellow" if trouble else ""
+        err.print(inert(text), style=style, markup=False, soft_wrap=True)
+    else:
+        _log.log(logging.WARNING if trouble else logging.INFO, "%s", text)
 
 
 def inert(text: str) -> str:

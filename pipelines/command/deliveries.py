@@ -21,6 +21,7 @@ from pipelines.command.console import err, inert, out, print_json
 from pipelines.command.decisions import As, user
 from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json, Limit
 from pipelines.configuration import load_configuration
+from pipelines.telemetry.logs import configure
 
 _COLOURS = {DELIVERED: "green", DEAD: "bold red"}
 
@@ -38,6 +39,7 @@ def deliver(
     Several may run side by side. Stop it with Ctrl-C or SIGTERM at any time.
     """
     configuration = load_configuration(config)
+    configure(configuration.logs)
     channels = open_channels(configuration.channels, configuration.delivery, configuration.kafka)
     with Store.existing(database) as store:
         courier = Courier(store, channels, configuration.delivery, heard=_line if json else _shown)

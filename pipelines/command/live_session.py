@@ -1,5 +1,6 @@
 """A live job while `foreshock live` runs: what is started around it, and what people see of it."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from connectors.kafka.places import parse_place
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.topics import create_topic
 from connectors.store import Store
-from pipelines.command.console import err, inert, out, print_json
+from pipelines.command.console import err, inert, out, print_json, remark
 from pipelines.command.options import author_key
 from pipelines.configuration import Configuration
 from pipelines.live.flink import FlinkError
@@ -38,8 +39,11 @@ from pipelines.produce import produce
 from pipelines.runs import finish_run
 from pipelines.sample import SAMPLE
 from pipelines.sources import File, Parsing
+from pipelines.telemetry.logs import configure
 
 _PARTITIONS = 3
+_LOGGED = re.compile(rb"\{|(?:\x1b\[\d*m)*\d{4}-\d\d-\d\dT")
+"""How a line of a log begins."""
 _DEMO_SOURCE = "stocknet"
 _DEMO_SPEED = 200_000.0
 """Seconds of event time a second: five months in about a minute."""
@@ -81,9 +85,10 @@ class Session:
     def run(self) -> None:
         """Until the job ends or is stopped; raises what the parts of it raise."""
         signal.signal(signal.SIGTERM, _interrupt)
+        configure(self.configuration.logs)
         with endpoint(self.configuration.metrics) as page:
             if page:
-                err.print(f"Metrics: {page}", markup=False)
+                remark(f"Metrics: {page}")
             if self.local:
                 self._run_local(self.local)
             else:
@@ -222,17 +227,17 @@ class _Screen:
         for part in again:
             metrics().restarted(part)
         if again:
-            self._remark(f"Started again: {', '.join(again)}")
+            remark(f"Started again: {', '.join(again)}", trouble=True)
         self._started.update(parts)
 
     def submitted(self, restored: Path | None) -> None:
         self._handed_over += 1
         if self._handed_over > 1:
             metrics().restarted("job")
-        self._remark(f"The job goes on from {restored}" if restored else "The job begins")
+        remark(f"The job goes on from {restored}" if restored else "The job begins")
 
     def waiting(self, reason: str, seconds: float) -> None:
-        self._remark(f"{reason} Trying again in {seconds:g} s.")
+        remark(f"{reason} Trying again in {seconds:g} s.", trouble=True)
 
     def seen(self, status: Status) -> None:
         whole = self._observer.complete(status, self._handed_over)
@@ -245,12 +250,9 @@ class _Screen:
         for alert in self._alerts.new() if self._alerts else ():
             self._spinner.console.print(inert(alert), markup=False, soft_wrap=True)
 
-    def _remark(self, text: str) -> None:
-        self._spinner.console.print(inert(text), markup=False, soft_wrap=True)
-
 
 class _Tail:
-    """The lines that are added to a file from now on."""
+    """The lines that are added to a file from now on, but for what is logged there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -265,7 +267,8 @@ class _Tail:
                 if not text.endswith(b"\n"):
                     return
                 self._at += len(text)
-                yield text.decode("utf-8", "replace").rstrip()
+                if not _LOGGED.match(text):
+                    yield text.decode("utf-8", "replace").rstrip()
 
 
 @contextmanager

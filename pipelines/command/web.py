@@ -13,6 +13,7 @@ from pipelines.command.options import DEFAULT_DATABASE, Config, Database
 from pipelines.configuration import load_configuration
 from pipelines.console.errors import AccountError
 from pipelines.console.server import DEMO_USER, Address, accounts, console, demo_password, serve
+from pipelines.telemetry.logs import configure
 
 _DEMO = Path(".foreshock/demo.db")
 
@@ -35,6 +36,7 @@ def command(
 ) -> None:
     """Serve the pages for analysts and compliance, and the REST API."""
     configuration = load_configuration(config)
+    configure(configuration.logs)
     address = Address(host=host, port=port)
     if demo and not address.loopback:
         raise typer.BadParameter("the demo is for this machine only: leave --host out")

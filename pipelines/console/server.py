@@ -93,6 +93,7 @@ def serve(running: Console, address: Address) -> None:
         build(running),
         host=address.host,
         port=address.port,
+        log_config=None,  # ours holds
         log_level="warning",
         server_header=False,
         # Only a proxy that is named may say where a request came from.

@@ -34,6 +34,7 @@ from connectors.message import Message
 from pipelines.metrics.instruments import metrics
 from pipelines.records import Arrival, micros
 from pipelines.sources import Parsing
+from pipelines.telemetry import journey
 from pipelines.topic_range import record_parser
 
 ARRIVALS = "arrivals"
@@ -130,6 +131,7 @@ class ReadRange(beam.DoFn, RestrictionProvider, WatermarkEstimatorProvider):
                 if not tracker.try_claim(taken.progress):
                     self._close()  # the rest was handed to another, who reads it again
                     return
+                journey.read(taken.items)
                 for item in taken.items:
                     yield _emitted(item, taken.progress.watermark)
                 watermark.advance(taken.progress.watermark)

@@ -24,6 +24,7 @@ from pipelines.metrics.instruments import metrics
 from pipelines.outgoing import Publisher, dead_letter_records, tagged_records
 from pipelines.records import Tagged
 from pipelines.rows import bury, tag_rows
+from pipelines.telemetry import journey
 
 T = TypeVar("T")
 
@@ -103,7 +104,9 @@ class StoreTagged(beam.DoFn):
         batch, self._batch = self._batch, []
         found: list[Tagged] = [held.value for held in batch]
         if found:
+            began = journey.now()
             self._store.write(lambda tx: write_tagged(tx, found, datetime.now(UTC)))
+            journey.stored((one.message for one in found), began)
             refused = self._publisher.publish(lambda topics: tagged_records(topics, found))
             put_aside(self._store, refused, self._run_id)
             _count(found)
@@ -135,7 +138,9 @@ class StoreLate(beam.DoFn):
         self._run_id = run_id
 
     def process(self, late: LateMessage) -> Iterator[Message]:
+        began = journey.now()
         self._store.write(lambda tx: list_late(tx, [late], self._run_id))
+        journey.stored([late.message], began, late=late.reason)
         yield late.message
 
 
@@ -176,3 +181,4 @@ def put_aside(store: LiveStore, letters: Sequence[DeadLetter], run_id: str) -> N
     if letters:
         store.write(lambda tx: bury(tx, letters, run_id, datetime.now(UTC)))
         metrics().dead_letters(letters)
+        journey.put_aside(letters)

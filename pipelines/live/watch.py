@@ -32,6 +32,7 @@ from pipelines.records import Tagged, micros, moment
 from pipelines.rows import write_found
 from pipelines.runs import finish_run
 from pipelines.state import Components
+from pipelines.telemetry import journey
 from pipelines.watch import END, Outcome
 
 BEHIND = "behind_frontier"
@@ -187,10 +188,12 @@ class WatchLive(beam.DoFn):
         watching.timer = due
 
     def _advance(self, watching: _Watching, watermark: datetime, tail: Any, log: Any) -> None:
+        began = journey.now()
         advance = watching.live.advance(watermark)
         if advance.final or advance.provisional:
             self._store.write(lambda tx: self._write(tx, advance, watching.live.watermark))
             self._publish(advance)
+            _tell(advance, began)
         if advance.final is None:
             return
         log.add(watching.change())
@@ -219,7 +222,9 @@ class WatchLive(beam.DoFn):
 
     def _list_late(self, tagged: Tagged, frontier: datetime) -> None:
         late = LateMessage(tagged.message, frontier, BEHIND)
+        began = journey.now()
         self._store.write(lambda tx: list_late(tx, [late], self._run_id))
+        journey.stored([late.message], began, late=BEHIND)
         metrics().late(BEHIND)
 
 
@@ -227,6 +232,12 @@ def _records(outcome: Outcome, topics: TopicNames) -> Iterator[Addressed]:
     yield from bucket_records(topics, outcome.windows)
     for _, spikes in outcome.minutes:
         yield from spike_records(topics, spikes)
+
+
+def _tell(advance: Advance, began: int) -> None:
+    for outcome in filter(None, (advance.final, advance.provisional)):
+        spikes = (spike for _, found in outcome.minutes for spike in found)
+        journey.spiked(spikes, began, final=outcome is advance.final)
 
 
 def _count(outcome: Outcome, *, final: bool) -> None:

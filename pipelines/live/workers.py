@@ -25,6 +25,9 @@ import grpc  # type: ignore[import-untyped]
 from apache_beam.portability.api import beam_fn_api_pb2 as messages
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
 
+from pipelines.telemetry.logs import configure_as_started
+from pipelines.telemetry.traces import flush
+
 _STATE_CACHE_BYTES = 100 << 20
 _REQUESTS_AT_ONCE = 8
 _PARENT_SECONDS = 0.5
@@ -91,6 +94,7 @@ def work(worker_id: str, control: str) -> None:
     except grpc.RpcError as error:
         _log.warning("Worker %s ends: its TaskManager is gone (%s)", worker_id, error.code())
     finally:
+        flush()
         # Without waiting for threads that still work on what nobody awaits any more.
         os._exit(0)
 
@@ -117,11 +121,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     given = parser().parse_args()
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s",
-        force=True,  # Beam has begun to log by itself
-    )
+    configure_as_started()
     if given.worker:
         work(given.worker, given.control)
     elif given.port:

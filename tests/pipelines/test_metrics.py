@@ -1,6 +1,7 @@
 """What Prometheus would see, over HTTP, from processes that are killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -171,7 +172,7 @@ def test_the_alert_process_has_a_page_of_its_own_and_says_when_it_looked(tmp_pat
         [sys.executable, "-m", "pipelines", *told], stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
     assert process.stderr is not None
-    address = process.stderr.readline().strip().removeprefix("Metrics: ")
+    (address,) = re.findall(r"http://\S+/metrics", process.stderr.readline())
     try:
         deadline = time.monotonic() + 60
         while not (
