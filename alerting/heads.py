@@ -13,12 +13,34 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from alerting.errors import KeyFileError, LedgerError
+from alerting.errors import ConfigurationError, KeyFileError, LedgerError
 from alerting.ledger import Point, canonical
 
 PRIVATE_KEY, PUBLIC_KEY = "foreshock-ledger.key", "foreshock-ledger.pub"
 _PURPOSE = "foreshock ledger head"  # so that no other signature by the key can pass for a head's
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class HeadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where signed heads go: behind those of a `file`, to `channels` by their names (webhooks and
+    Kafka topics); every so many `minutes`, and at the end of every run. `key_file`: the private key
+    that signs them (alerts keygen)."""
+
+    key_file: Path | None = None
+    minutes: float = 60.0
+    file: Path | None = None
+    channels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.minutes <= 0:
+            raise ConfigurationError(f"heads.minutes is {self.minutes:g}: give more than 0")
+        if self.wanted and self.key_file is None:
+            raise ConfigurationError("heads.key_file is not set: make a key with alerts keygen")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether heads go anywhere."""
+        return self.file is not None or bool(self.channels)
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +55,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def point(self) -> Point:
         """Where the chain must pass."""
         return Point(self.sequence, self.hash)
+
+    @property
+    def id(self) -> str:
+        """The idempotency key: the same whenever and wherever it is sent."""
+        return f"head-{self.sequence}-{self.hash[:16]}"
 
 
 def sign(point: Point, key: Ed25519PrivateKey | None) -> Head:

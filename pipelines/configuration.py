@@ -17,11 +17,13 @@ from pydantic_settings import (
 )
 
 from alerting.channels.secrets import checked_name
-from alerting.channels.settings import ChannelSettings
+from alerting.channels.settings import ChannelSettings, KafkaTopicSettings, WebhookSettings
 from alerting.decisions import DecisionSettings
 from alerting.delivery import DeliverySettings
 from alerting.detectors.surge import SurgeSettings
 from alerting.errors import AlertingError
+from alerting.errors import ConfigurationError as SettingError
+from alerting.heads import HeadSettings
 from alerting.lifecycle import LifecycleSettings
 from connectors.errors import ConnectorError
 from connectors.kafka.settings import KafkaSettings
@@ -94,8 +96,9 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sections of the file. `surge` is the detector, `alerts` the life of an alert,
     `decisions` what people may decide on it, `kafka` how the brokers are reached, `lateness` which
     messages of a topic come too late, `metrics` the page for Prometheus, `console` the web
-    pages, `delivery` how often alerts are sent, `channels` where to, each by its name, `live` where
-    the live job runs, `logs` what processes log, `retention` how long rows are kept."""
+    pages, `delivery` how often alerts are sent, `channels` where to, each by its name, `heads`
+    where heads of the ledger go, `live` where the live job runs, `logs` what processes log,
+    `retention` how long rows are kept."""
 
     tag: TagSettings = TagSettings()
     deduplicate: DeduplicateSettings = DeduplicateSettings()
@@ -108,6 +111,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kafka: KafkaSettings = KafkaSettings()
     delivery: DeliverySettings = DeliverySettings()
     channels: dict[str, ChannelSettings] = {}
+    heads: HeadSettings = HeadSettings()
     console: ConsoleSettings = ConsoleSettings()
     metrics: MetricsSettings = MetricsSettings()
     live: LiveSettings = LiveSettings()
@@ -117,6 +121,12 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name in self.channels:
             checked_name(name)
+        for name in self.heads.channels:
+            if not isinstance(self.channels.get(name), WebhookSettings | KafkaTopicSettings):
+                raise SettingError(
+                    f"heads.channels names {name!r}: set up a channel of that name, of the kind "
+                    "webhook or kafka"
+                )
 
     def meaning(self) -> dict[str, Any]:
         """All settings that rows depend on, as plain values; how fast they come is left out."""
@@ -128,6 +138,7 @@ class Configuration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "kafka",
             "delivery",
             "channels",
+            "heads",
             "metrics",
             "live",
             "logs",
@@ -158,6 +169,7 @@ class _Gathered(BaseSettings):
     kafka: dict[str, Any] = {}
     delivery: dict[str, Any] = {}
     channels: dict[str, Any] = {}
+    heads: dict[str, Any] = {}
     console: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     live: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from alerting.errors import DecisionRefused
 from alerting.ledger import Entry, LedgerRow
 from alerting.spike import identity
 from connectors.store import Transaction, schema
-from pipelines.recording import record_event
+from pipelines.recording import record_event, record_fact
 
 ERASED = "erased"
 """The event, and between brackets what stands where the text was."""
@@ -26,7 +26,8 @@ def erase(
 ) -> list[LedgerRow]:
     """Erases title, text, address and author of a message and of every alert that shows it.
 
-    Returns the ledger's new rows, one for each of these alerts. Raises `DecisionRefused`.
+    Returns the ledger's new rows on these alerts, one for each; where there is none, the ledger
+    says it of the message alone. Raises `DecisionRefused`.
     """
     message = schema.messages
     found = tx.rows(select(message.c.text).where(message.c.id == message_id))
@@ -78,6 +79,10 @@ def _erase(
         for alert_id, _, shown in shown_by
         for message_id in sorted(shown)
     ]
+    said = {"text": reason.strip()}
+    for message_id in sorted(message_ids - {one for _, _, shown in shown_by for one in shown}):
+        subject = f"message:{message_id}"
+        record_fact(tx, ERASED, subject, actor=actor, now=now, message_id=message_id, **said)
     for message_id in message_ids:
         tx.erase_message(message_id, _TEXT)
     for alert_id, evidence, shown in shown_by:

@@ -13,6 +13,7 @@ import msgspec
 
 from alerting.alert import Alert
 from alerting.channels.notice import Notice
+from alerting.heads import Head
 from alerting.spike import Spike
 from alerting.windows import WindowStats
 from connectors.dead_letter import DeadLetter
@@ -27,6 +28,7 @@ RECORDS: tuple[type[msgspec.Struct], ...] = (
     Spike,
     Alert,
     Notice,
+    Head,
 )
 
 

@@ -1,10 +1,11 @@
 """What a channel is, and how it says that it could not deliver."""
 
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from alerting.channels.notice import Notice
 from alerting.errors import AlertingError
+from alerting.heads import Head
 
 
 class NotDelivered(AlertingError):
@@ -26,6 +27,14 @@ class Retry(NotDelivered):
 
 class Refused(NotDelivered):
     """This notice will never be taken, whatever is tried: it is not the channel, but the notice."""
+
+
+@runtime_checkable
+class HeadChannel(Protocol):
+    """A channel that takes heads of the ledger too."""
+
+    def send_head(self, head: Head) -> None:
+        """As `Channel.send`; `head.id` is what the other side can tell a copy by."""
 
 
 class Channel(Protocol):

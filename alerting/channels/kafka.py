@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+from alerting import heads
 from alerting.channels.notice import Notice, encoded
 from alerting.channels.settings import KafkaTopicSettings
+from alerting.heads import Head
 
 Publish = Callable[[str, bytes, bytes, tuple[tuple[str, bytes], ...]], None]
 """Writes topic, key, value and headers, and returns when they are safe; raises `Retry`."""
@@ -20,3 +22,8 @@ class KafkaTopic:
         """Raises `Retry`."""
         headers = (("idempotency-key", notice.id.encode()), ("schema", b"notice.v1"))
         self._publish(self._topic, notice.alert.id.encode(), encoded(notice), headers)
+
+    def send_head(self, head: Head) -> None:
+        """A head of the ledger, as a file of heads holds it. Raises `Retry`."""
+        headers = (("idempotency-key", head.id.encode()), ("schema", b"head.v1"))
+        self._publish(self._topic, b"head", heads.encoded(head), headers)

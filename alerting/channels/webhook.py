@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from alerting import heads
 from alerting.channels.http import Endpoint
 from alerting.channels.notice import Notice, encoded
 from alerting.channels.secrets import needed, secret
 from alerting.channels.settings import WebhookSettings, checked_url
 from alerting.channels.signature import key_of, signed
 from alerting.errors import ConfigurationError
+from alerting.heads import Head
 
 
 class Webhook:
@@ -36,7 +38,13 @@ class Webhook:
 
     def send(self, notice: Notice) -> None:
         """Raises `Retry` or `Refused`."""
-        body = encoded(notice)
-        headers = signed(self._keys, notice.id, body, self._clock())
-        key = {"Idempotency-Key": f'"{notice.id}"', "Content-Type": "application/json"}
+        self._post(notice.id, encoded(notice))
+
+    def send_head(self, head: Head) -> None:
+        """A head of the ledger, as a file of heads holds it. Raises `Retry` or `Refused`."""
+        self._post(head.id, heads.encoded(head))
+
+    def _post(self, name: str, body: bytes) -> None:
+        headers = signed(self._keys, name, body, self._clock())
+        key = {"Idempotency-Key": f'"{name}"', "Content-Type": "application/json"}
         self._endpoint.post(body, headers | key)

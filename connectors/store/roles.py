@@ -17,7 +17,6 @@ WRITER, READER = "foreshock_writer", "foreshock_reader"
 _ADDED = frozenset(
     {
         "alert_events",
-        "account_events",
         "corrections",
         "incident_members",
         "message_ids",

@@ -461,17 +461,6 @@ api_keys = Table(
     Column("revoked_at", UtcDateTime),
 )
 
-account_events = Table(
-    "account_events",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("recorded_at", UtcDateTime, nullable=False, index=True),
-    _required("event", Text()),
-    _required("actor", Text()),
-    _required("subject", Text()),
-    _required("details", _JSON),
-)
-
 corrections = Table(
     "corrections",
     metadata,

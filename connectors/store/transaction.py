@@ -69,8 +69,8 @@ class Transaction:
         `final` is not, `alerts` where `updated_at` is not or the stored one is not final, and then
         the pipeline's columns alone.
         In `messages`, `dead_letters`, `late_messages`, `rule_versions` and `incident_members` the
-        first row wins; `alert_events`, `account_events` and `corrections` can only be added;
-        elsewhere the last row wins. Raises StoreError for an unknown table or column.
+        first row wins; `alert_events` and `corrections` can only be added; elsewhere the last row
+        wins. Raises StoreError for an unknown table or column.
         """
         return self._writer.write(self._connection, table_name, rows)
 

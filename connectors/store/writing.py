@@ -33,7 +33,7 @@ Row = Mapping[str, Any]
 Insert = TypeVar("Insert", sqlite.Insert, postgresql.Insert)
 Guard = Callable[[Any, Any], ColumnElement[bool]]
 
-_PLAIN = frozenset({"alert_events", "account_events", "corrections"})
+_PLAIN = frozenset({"alert_events", "corrections"})
 _FIRST_WINS = frozenset(
     {"messages", "dead_letters", "late_messages", "rule_versions", "incident_members"}
 )

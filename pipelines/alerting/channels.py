@@ -1,12 +1,12 @@
 """The channels of a configuration, opened: their secrets read, their servers named."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
 
 import msgspec
 
 from alerting.channels.bounded import Bounded
-from alerting.channels.channel import Channel, Retry
+from alerting.channels.channel import Channel, HeadChannel, Retry
 from alerting.channels.secrets import checked_name
 from alerting.channels.settings import (
     AlertmanagerSettings,
@@ -18,9 +18,11 @@ from alerting.channels.settings import (
     WebhookSettings,
 )
 from alerting.delivery import DeliverySettings
+from alerting.heads import Head
 from connectors.errors import ConnectorError
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.sink import KafkaSink, Outgoing
+from pipelines.configuration import Configuration
 
 
 def open_channels(
@@ -29,8 +31,23 @@ def open_channels(
     """The channels by their names; nothing is connected yet. Raises `ConfigurationError`."""
     return {
         # Half of the lease, so that no sending outlives it, and nobody else sends beside us.
-        checked_name(name): Bounded(_opened(name, one, kafka), delivery.lease_seconds / 2)
+        checked_name(name): Bounded(_opened(name, one, kafka).send, delivery.lease_seconds / 2)
         for name, one in settings.items()
+    }
+
+
+def open_head_channels(configuration: Configuration) -> dict[str, Callable[[Head], None]]:
+    """Name -> what sends a head of the ledger, of the channels that `[heads]` names. Raises
+    `ConfigurationError`."""
+    opened = {
+        name: _opened(name, configuration.channels[name], configuration.kafka)
+        for name in configuration.heads.channels
+    }
+    seconds = configuration.delivery.lease_seconds / 2
+    return {
+        name: Bounded(channel.send_head, seconds).send
+        for name, channel in opened.items()
+        if isinstance(channel, HeadChannel)
     }
 
 

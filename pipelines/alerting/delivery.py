@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Event, Thread
+from threading import Event
 
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
@@ -34,6 +34,7 @@ from alerting.notification import PENDING, Notification
 from connectors.errors import StoreUnavailable
 from connectors.store import Store, Transaction
 from connectors.store.schema import alert_events, deliveries
+from pipelines.alerting.beside import beside
 from pipelines.alerting.notices import notice
 from pipelines.metrics.instruments import metrics
 from pipelines.recording import record_event
@@ -200,29 +201,9 @@ class Courier:
 
 @contextmanager
 def delivering(courier: Courier, stop: Event) -> Iterator[None]:
-    """Runs the courier in a thread of its own for the length of the block.
-
-    An error of the courier sets `stop`, for the block to end, and is raised after it.
-    """
-    done = Event()
-    errors: list[Exception] = []
-
-    def work() -> None:
-        try:
-            courier.run(done)
-        except Exception as error:  # raised again, after the block
-            errors.append(error)
-            stop.set()
-
-    thread = Thread(target=work, name="deliveries")
-    thread.start()
-    try:
+    """Runs the courier for the length of the block, as `beside` does."""
+    with beside(courier.run, stop, "deliveries"):
         yield
-    finally:
-        done.set()
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def revive(tx: Transaction, delivery_id: str, *, actor: str, now: datetime) -> bool:

@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Annotated
@@ -17,9 +17,11 @@ from alerting.ledger import LedgerRow
 from connectors.errors import StoreError
 from connectors.store import Store
 from connectors.store.sole import Sole, Taken
+from pipelines.alerting.beside import beside
 from pipelines.alerting.channels import open_channels
 from pipelines.alerting.delivery import Courier, delivering
 from pipelines.alerting.following import Follower, tell_nobody
+from pipelines.alerting.heads import HeadSender
 from pipelines.alerting.process import LOCK, begin, end, work
 from pipelines.alerting.routing import Routing
 from pipelines.alerting.ruling import RulesFile
@@ -92,7 +94,12 @@ def run(
             watching = _Lines() if json else _Shown()
             watching.begun(follower.configuration, store.url)
             courier = Courier(store, channels, configuration.delivery)
-            with delivering(courier, stop) if channels else nullcontext():
+            heads = HeadSender.configured(store, configuration)
+            with ExitStack() as others:
+                if channels:
+                    others.enter_context(delivering(courier, stop))
+                if heads is not None:
+                    others.enter_context(beside(heads.run, stop, "heads"))
                 work(
                     follower,
                     sole,
@@ -104,6 +111,8 @@ def run(
             if once and channels:
                 courier.deliver_due()
             end(store, run_id, datetime.now(UTC))
+            if heads is not None:
+                heads.send()
         finally:
             sole.release()
 

@@ -13,6 +13,7 @@ from connectors.kafka.settings import is_address, parse_address
 from connectors.parsing import mapping_of
 from connectors.store import Store, StoreError
 from connectors.store.schema import runs
+from pipelines.alerting.heads import HeadSender
 from pipelines.command.console import out, print_json
 from pipelines.command.options import (
     DEFAULT_DATABASE,
@@ -113,6 +114,10 @@ def run_replay(
             author_key=author_key(),
             watching=_Shown(progress),
         )
+    with Store.existing(database) as store:
+        heads = HeadSender.configured(store, configuration)
+        if heads is not None:
+            heads.send()
     if report:
         _report(database, report, result)
     return result

@@ -23,7 +23,7 @@ from pipelines.audit import Proof, prove, proven_end
 from pipelines.erasure import erase
 from pipelines.export.dossier import gathered, one
 from pipelines.recording import record_decision, record_fact
-from tests.pipelines.ledgers import CLOCK, changes, stored
+from tests.pipelines.ledgers import CLOCK, changes, message_row, stored
 
 SEED = 20260301
 Change = Callable[[sqlite3.Connection, random.Random], bool]
@@ -374,6 +374,16 @@ def test_an_erased_text_is_gone_and_everything_still_holds(store: Store) -> None
             erase(tx, "x", reason="again", actor="jane", now=CLOCK)
         with pytest.raises(DecisionRefused, match="reason is empty"):
             erase(tx, "other", reason=" ", actor="jane", now=CLOCK)
+
+
+def test_the_erasure_of_what_no_alert_shows_is_in_the_ledger_too(store: Store) -> None:
+    with store.transaction() as tx:
+        row = {**message_row("unseen"), "published_at": CLOCK}
+        tx.upsert("messages", [row])
+        assert erase(tx, "unseen", reason="Article 17", actor="jane", now=CLOCK) == []
+    last = store.events()[-1]
+    assert (last["event"], last["subject"], last["actor"]) == ("erased", "message:unseen", "jane")
+    assert prove(store).erased == ["unseen"]
 
 
 def test_an_erased_text_leaves_no_trace_in_the_file(path: Path) -> None:

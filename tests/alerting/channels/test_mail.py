@@ -120,7 +120,7 @@ def test_a_silent_server_holds_nobody_for_longer_than_allowed() -> None:
     with servers.receiving() as box:
         box.silent = True
         with pytest.raises(Retry, match="did not end within"):
-            Bounded(channel(box, timeout_seconds=30.0), 0.3).send(notice())
+            Bounded(channel(box, timeout_seconds=30.0).send, 0.3).send(notice())
 
 
 @pytest.mark.parametrize(

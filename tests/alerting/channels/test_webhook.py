@@ -148,7 +148,7 @@ def test_no_bad_receiver_holds_or_harms_us(behaviour: Behaviour) -> None:
 
 def test_a_receiver_that_drips_holds_nobody_for_longer_than_allowed() -> None:
     with receiving(drip) as receiver:
-        channel = Bounded(webhook(receiver, timeout_seconds=5.0), 0.3)
+        channel = Bounded(webhook(receiver, timeout_seconds=5.0).send, 0.3)
         before = threading.active_count()
         for _ in range(4):
             with pytest.raises(Retry, match="did not end within"):

@@ -460,17 +460,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_api_keys_user_name", "api_keys", ["user_name"])
     op.create_table(
-        "account_events",
-        sa.Column("id", sa.Text, nullable=False),
-        sa.Column("recorded_at", UtcDateTime, nullable=False),
-        sa.Column("event", sa.Text, nullable=False),
-        sa.Column("actor", sa.Text, nullable=False),
-        sa.Column("subject", sa.Text, nullable=False),
-        sa.Column("details", JSON, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_account_events"),
-    )
-    op.create_index("ix_account_events_recorded_at", "account_events", ["recorded_at"])
-    op.create_table(
         "corrections",
         sa.Column("id", sa.Text, nullable=False),
         sa.Column("message_id", sa.Text, nullable=False),
