@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, select
 
 from alerting.alert import Alert
 from connectors.store import Transaction
@@ -111,8 +111,5 @@ def _query(wanted: Sequence[str], until: datetime) -> Any:
         .label("repeats")
     )
     columns = [tags.c[name] if name in tags.c else messages.c[name] for name in _COLUMNS]
-    return (
-        select(*columns, repeats)
-        .join(tags, tags.c.message_id == messages.c.id)
-        .where(messages.c.id.in_(wanted))
-    )
+    same = and_(tags.c.message_id == messages.c.id, tags.c.published_at == messages.c.published_at)
+    return select(*columns, repeats).join(tags, same).where(messages.c.id.in_(wanted))

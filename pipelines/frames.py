@@ -17,7 +17,7 @@ import msgspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, select
 
 from connectors.errors import StoreError
 from connectors.store import Store, schema
@@ -115,6 +115,7 @@ def _messages(wanted: Wanted) -> Select[Any]:
         raise StoreError("messages have no key: select them by time, then by topic or entities")
     messages, tags = schema.messages.c, schema.tags.c
     own = [column for column in tags if column.name not in ("message_id", "published_at")]
+    same = and_(tags.message_id == messages.id, tags.published_at == messages.published_at)
     return (
         select(
             messages.id,
@@ -126,8 +127,8 @@ def _messages(wanted: Wanted) -> Select[Any]:
             messages.language,
             *own,
         )
-        .join(schema.tags, tags.message_id == messages.id)
-        .where(*_within(tags.published_at, wanted))
+        .join(schema.tags, same)
+        .where(*_within(tags.published_at, wanted), *_within(messages.published_at, wanted))
         .order_by(tags.published_at, messages.id)
     )
 

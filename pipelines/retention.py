@@ -10,6 +10,9 @@ from sqlalchemy import select
 
 from connectors.store import Store, Transaction, schema
 
+_WAIT_SECONDS = 10.0
+"""For those who read the tables just now."""
+
 
 class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whole months of event time before the present one that are kept; None: all of them.
@@ -40,7 +43,7 @@ class Pruned(msgspec.Struct, kw_only=True):
 def prune(store: Store, settings: RetentionSettings, now: datetime) -> Pruned:
     """Removes what is older than `settings` say, month by month, each in its own transaction.
 
-    Interrupted, it has removed whole months. Raises StoreError.
+    Interrupted, it has removed whole months, and goes on from there. Raises StoreError.
     """
     pruned = Pruned(
         messages_before=_first_kept(settings.messages_months, now),
@@ -50,10 +53,14 @@ def prune(store: Store, settings: RetentionSettings, now: datetime) -> Pruned:
         for before in _steps(store, pruned.messages_before):
             with store.transaction() as tx:
                 tx.ledger_end()  # no alert comes meanwhile to show one of them
+                tx.wait_at_most(_WAIT_SECONDS)
                 pruned.messages += tx.prune_messages(before, _kept(tx))
+            with store.transaction() as tx:
+                tx.forget_pruned()
     if pruned.windows_before is not None:
         for before in _steps(store, pruned.windows_before):
             with store.transaction() as tx:
+                tx.wait_at_most(_WAIT_SECONDS)
                 pruned.windows += tx.prune_windows(before)
     return pruned
 

@@ -5,7 +5,7 @@ ahead, what came while a month could not be made, and what is kept of months tha
 `message_ids` holds each message's id once, over all partitions, with its time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 
 from sqlalchemy import Column, Connection, DateTime, MetaData, Table, Text, text
@@ -66,9 +66,10 @@ def drop_windows(connection: Connection, month: date) -> int:
 
 
 def drop_messages(connection: Connection, month: date) -> int:
-    """Drops the messages of a month, their tags and ids, except those in the table `kept`.
+    """Drops the messages of a month and their tags, except those whose ids are in the table `kept`.
 
-    What is kept moves to the default partitions. Returns how many messages went.
+    What is kept moves to the default partitions. Returns how many messages went; their ids wait
+    for `forget_ids`, which takes longer and locks no table.
     """
     messages, tags = _part("messages", month), _part("tags", month)
     for statement in (
@@ -80,17 +81,45 @@ def drop_messages(connection: Connection, month: date) -> int:
     ):
         connection.exec_driver_sql(statement)
     gone = connection.exec_driver_sql(
-        f"DELETE FROM message_ids USING {messages} m WHERE message_ids.id = m.id "
-        "AND message_ids.id NOT IN (SELECT id FROM kept)"
+        f"INSERT INTO pruned_ids SELECT id FROM {messages} WHERE id NOT IN (SELECT id FROM kept)"
     )
     connection.exec_driver_sql(f"DROP TABLE {messages}")
     return gone.rowcount
+
+
+def set_stories(connection: Connection, stories: Sequence[tuple[str, str]]) -> None:
+    """(message id, id of its story's first message) into `tags`, each in its own partition only."""
+    of, first = zip(*stories, strict=True)
+    connection.execute(_TELL, {"of": list(of), "first": list(first)})
+
+
+def note_pruned(connection: Connection, before: datetime) -> None:
+    """Notes the ids of the messages of before `before` that will go, wherever they lie."""
+    connection.execute(_NOTE, {"before": before})
+
+
+def forget_ids(connection: Connection) -> None:
+    """Removes the ids of messages that went: they may come again."""
+    connection.exec_driver_sql(
+        "DELETE FROM message_ids USING pruned_ids WHERE message_ids.id = pruned_ids.id"
+    )
+    connection.exec_driver_sql("DELETE FROM pruned_ids")
 
 
 def _part(table: str, month: date) -> str:
     return f"{table}_{month:%Y_%m}"
 
 
+_NOTE = text(
+    "INSERT INTO pruned_ids SELECT id FROM messages "
+    "WHERE published_at < :before AND id NOT IN (SELECT id FROM kept)"
+)
+_TELL = text(
+    "UPDATE tags SET story = told.story, repeat = told.id <> told.story "
+    "FROM unnest(CAST(:of AS text[]), CAST(:first AS text[])) AS told (id, story) "
+    "JOIN message_ids ON message_ids.id = told.id "
+    "WHERE tags.message_id = told.id AND tags.published_at = message_ids.published_at"
+)
 _MAKE = text("SELECT foreshock_partition(CAST(:months AS date[]))")
 _PARTITIONS = text(
     "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "

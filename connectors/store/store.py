@@ -361,6 +361,7 @@ _EXPLANATIONS = {
     "unable to open database": "cannot be opened: check the permissions of the file and its folder",
     "readonly database": "may not be written: check the permissions of the file and its folder",
     "database is locked": "is locked by another process: wait for it to finish, or stop it",
+    "lock timeout": "has a table that somebody reads for long: try again when he is done",
     "No space left": "cannot be written because its disk is full: free some space and start again",
     "disk is full": "cannot be written because the disk is full: free some space and start again",
     "disk I/O error": "cannot be written or read because of a disk error: check the disk",

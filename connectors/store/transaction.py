@@ -24,8 +24,10 @@ from connectors.store.partitions import (
     drop_messages,
     drop_windows,
     following,
-    message_ids,
+    forget_ids,
     months_with_partitions,
+    note_pruned,
+    set_stories,
 )
 from connectors.store.schema import (
     PEOPLE_COLUMNS,
@@ -178,13 +180,10 @@ class Transaction:
 
     def set_stories(self, stories: Sequence[tuple[str, str]]) -> None:
         """Writes into `tags` what watching found: (message id, id of its story's first message)."""
-        if stories:
+        if stories and self._connection.dialect.name == "postgresql":
+            set_stories(self._connection, stories)
+        elif stories:
             statement = update(tags).where(tags.c.message_id == bindparam("of"))
-            if self._connection.dialect.name == "postgresql":  # one partition, and not all of them
-                statement = statement.where(
-                    message_ids.c.id == bindparam("of"),
-                    message_ids.c.published_at == tags.c.published_at,
-                )
             self._connection.execute(
                 statement.values(story=bindparam("first"), repeat=bindparam("again")),
                 [{"of": of, "first": first, "again": of != first} for of, first in stories],
@@ -208,6 +207,12 @@ class Transaction:
         self._connection.execute(statement.values(evidence=evidence))
         answers = update(deliveries).where(deliveries.c.alert_id == alert_id)
         self._connection.execute(answers.values(last_error=None))
+
+    def wait_at_most(self, seconds: float) -> None:
+        """From here on, for a table that somebody uses: who waits for all of it holds up whoever
+        comes after him. PostgreSQL; SQLite's writers wait at the start."""
+        if self._connection.dialect.name == "postgresql":
+            self._connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
 
     def months_before(self, end: datetime) -> list[datetime]:
         """The ends of the months before `end` that can be pruned one by one, oldest first.
@@ -243,20 +248,23 @@ class Transaction:
             for month in months_with_partitions(self._connection, "messages"):
                 if month < before.date():
                     gone += drop_messages(self._connection, month)
+            note_pruned(self._connection, before)
         is_kept = select(text("id")).select_from(text("kept"))
         for table, key in ((tags, tags.c.message_id), (messages, messages.c.id)):
             old = and_(table.c.published_at < before, key.not_in(is_kept))
             removed = self._connection.execute(delete(table).where(old))
-        if self._connection.dialect.name == "postgresql":
-            old = and_(message_ids.c.published_at < before, message_ids.c.id.not_in(is_kept))
-            self._connection.execute(delete(message_ids).where(old))
         late = delete(late_messages).where(late_messages.c.published_at < before)
         self._connection.execute(late)
         return gone + removed.rowcount
 
+    def forget_pruned(self) -> None:
+        """Ends what `prune_messages` began, in a later transaction: what went may come again."""
+        if self._connection.dialect.name == "postgresql":
+            forget_ids(self._connection)
+
     def _keep(self, ids: Iterable[str]) -> None:
         """Writes the ids into a temporary table `kept`."""
-        self._connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS kept (id text)")
+        self._connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS kept (id text NOT NULL)")
         self._connection.exec_driver_sql("DELETE FROM kept")
         if rows := [{"id": one} for one in ids]:
             self._connection.execute(text("INSERT INTO kept VALUES (:id)"), rows)

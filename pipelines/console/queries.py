@@ -305,8 +305,9 @@ def messages_of(
     rows: list[Row] = []
     for start in connection.scalars(minutes).all():
         end = start + timedelta(seconds=MINUTE)
-        within = [tags.c.published_at >= start]
-        within.append(tags.c.published_at < (min(end, before) if before else end))
+        end = min(end, before) if before else end
+        times = (tags.c.published_at, messages.c.published_at)
+        within = [and_(time >= start, time < end) for time in times]
         query = (
             _tagged().where(fits, *within).order_by(tags.c.published_at.desc(), tags.c.message_id)
         )
@@ -447,7 +448,8 @@ def _tagged() -> Select[Any]:
             "model",
         )
     ]
-    return select(*columns).join(tags, tags.c.message_id == messages.c.id)
+    same = and_(tags.c.message_id == messages.c.id, tags.c.published_at == messages.c.published_at)
+    return select(*columns).join(tags, same)
 
 
 def _rows(connection: Connection, query: Select[Any]) -> list[Row]:

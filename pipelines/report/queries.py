@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    and_,
     case,
     cast,
     extract,
@@ -287,6 +288,7 @@ def spikes(
 def evidence(connection: Connection, ids: Sequence[str]) -> list[Evidence]:
     """The stored messages of `ids`, in that order; an id that is not stored is left out."""
     messages, tags = schema.messages.c, schema.tags.c
+    same = and_(tags.message_id == messages.id, tags.published_at == messages.published_at)
     query = select(
         messages.id,
         messages.source,
@@ -301,7 +303,7 @@ def evidence(connection: Connection, ids: Sequence[str]) -> list[Evidence]:
         tags.abstained,
         tags.repeat,
         tags.story,
-    ).join(schema.tags, tags.message_id == messages.id)
+    ).join(schema.tags, same)
     found = {
         row["id"]: row
         for some in _batches(ids)

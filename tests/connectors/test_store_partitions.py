@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, select, text
 
 from connectors.store import Store, StoreError, migration, schema
+from connectors.store.inspection import inspect_store
 from connectors.store.partitions import (
     DIVIDED,
     following,
@@ -186,7 +187,10 @@ def test_the_first_row_of_each_id_is_what_is_stored(
 
 def prune(store: Store, before: datetime, *kept: str) -> int:
     with store.transaction() as tx:
-        return tx.prune_messages(before, kept)
+        gone = tx.prune_messages(before, kept)
+    with store.transaction() as tx:
+        tx.forget_pruned()
+    return gone
 
 
 @pytest.fixture
@@ -220,6 +224,32 @@ def test_a_pruned_month_is_dropped_and_made_again_with_what_was_kept(store: Stor
     told(store, "c", JANUARY)
     assert places(store, "messages") == {"messages_2020_01": 2}
     assert places(store, "tags") == {"tags_2020_01": 2}
+
+
+def test_a_pruning_that_was_interrupted_is_ended_by_the_next(store: Store) -> None:
+    told(store, "a", JANUARY)
+    with store.transaction() as tx:
+        assert tx.prune_messages(FEBRUARY.replace(day=1), ()) == 1
+    with store.transaction() as tx:
+        assert tx.upsert("messages", [message("a", published_at=JANUARY)]) == 0
+    assert all(finding.ok for finding in inspect_store(store).findings if finding.check == "ids")
+    assert prune(store, FEBRUARY.replace(day=1)) == 0
+    told(store, "a", JANUARY)
+    assert places(store, "messages") == {"messages_2020_01": 1}
+
+
+def test_who_reads_for_long_is_not_waited_for(store: Store) -> None:
+    def prune_soon() -> None:
+        with store.transaction() as tx:
+            tx.wait_at_most(0.1)
+            tx.prune_messages(FEBRUARY.replace(day=1), ())
+
+    told(store, "a", JANUARY)
+    with store.snapshot() as reader:
+        reader.execute(select(schema.messages))
+        with pytest.raises(StoreError, match="somebody reads for long"):
+            prune_soon()
+    assert places(store, "messages") == {"messages_2020_01": 1}
 
 
 def test_pruned_windows_go_with_their_days(either: Store) -> None:
@@ -274,7 +304,7 @@ def test_the_divided_schema_is_the_schema(store: Store) -> None:
     def is_ours(_object: Any, name: str | None, kind: str, _there: bool, _other: Any) -> bool:
         own_of_partitions = ("fk_tags_message_id", "fk_corrections_message_id")
         return not (
-            (kind == "table" and (name or "").startswith((*_PARTS, "message_ids")))
+            (kind == "table" and (name or "").startswith((*_PARTS, "message_ids", "pruned_ids")))
             or name in own_of_partitions
         )
 

@@ -2,7 +2,7 @@
 
 A partitioned table can keep a key unique only together with the time that it is divided by. So
 `message_ids` holds each message's id once, with its time, and what refers to a message refers to
-that. SQLite stays undivided.
+that; `pruned_ids` holds ids that are still to go from it. SQLite stays undivided.
 """
 
 import sqlalchemy as sa
@@ -104,6 +104,7 @@ def _keep_ids(connection: Connection) -> None:
         "CREATE TABLE message_ids "
         "(id text CONSTRAINT pk_message_ids PRIMARY KEY, published_at timestamptz NOT NULL)",
         "INSERT INTO message_ids SELECT id, published_at FROM messages",
+        "CREATE TABLE pruned_ids (id text CONSTRAINT pk_pruned_ids PRIMARY KEY)",
         "ALTER TABLE tags DROP CONSTRAINT fk_tags_message_id",
         "ALTER TABLE corrections DROP CONSTRAINT fk_corrections_message_id",
         "ALTER TABLE corrections ADD CONSTRAINT fk_corrections_message_id "
