@@ -1,4 +1,4 @@
-"""`foreshock dashboards`: Grafana's dashboards, written, checked and pushed."""
+"""`foreshock dashboards`: Grafana's dashboards, written, checked, drawn and pushed."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # Grafana's builders are slow to import, and every verb impor
     from pipelines.dashboards.building import Span
     from pipelines.dashboards.checking import Checked
 
-app = typer.Typer(help="Grafana's dashboards: build, check, push.", no_args_is_help=True)
+app = typer.Typer(help="Grafana's dashboards: build, check, draw, push.", no_args_is_help=True)
 
 _Shown = Annotated[
     str | None,
@@ -30,6 +30,11 @@ _Shown = Annotated[
         help="Store whose time the dashboards show at first, if it holds history.",
     ),
 ]
+_Variables = Annotated[
+    list[str] | None,
+    typer.Option("--variable", help="NAME=VALUE of a variable. Default: its first value."),
+]
+_PICTURES = Path("dashboards.html")
 _TOKEN = "FORESHOCK_GRAFANA_TOKEN"  # noqa: S105  # the name of the variable
 _COLOURS = {"ok": "green", "empty": "yellow", "skipped": "cyan", "failed": "bold red"}
 
@@ -65,17 +70,14 @@ def ask(
             help="Address of a Prometheus; its panels are skipped without.",
         ),
     ] = None,
-    variable: Annotated[
-        list[str] | None,
-        typer.Option("--variable", help="NAME=VALUE of a variable. Default: its first value."),
-    ] = None,
+    variable: _Variables = None,
     json: Json = False,
 ) -> None:
     """Ask every panel's query over the time that the store holds; exit 1 where one fails."""
     from pipelines.dashboards import building
     from pipelines.dashboards.checking import check
 
-    given = dict(_pair(one) for one in variable or ())
+    given = dict(map(_pair, variable or ()))
     with Store.existing(database) as store:
         shown = building.history(store)
         done = [
@@ -89,6 +91,29 @@ def ask(
         _print(done)
     if any(one.status == "failed" for one in done):
         sys.exit(1)
+
+
+@app.command("pictures")
+def draw(
+    database: Database = DEFAULT_DATABASE,
+    target: Annotated[Path, typer.Option("--out", help="The page to write.")] = _PICTURES,
+    variable: _Variables = None,
+) -> None:
+    """Draw what the dashboards show as one HTML page, for where there is no Grafana."""
+    from pipelines.dashboards import building, pictures
+
+    now = datetime.now(UTC)
+    with Store.existing(database) as store:
+        held = building.history(store)
+        if held is None:
+            _fail(f"{store.url} holds no message: fill it with a replay")
+        shown = held if building.is_history(held, now) else (now - building.STREAM, now)
+        boards = building.boards(held, now)
+        try:
+            pictures.write(target, boards, store, shown, dict(map(_pair, variable or ())))
+        except OSError as error:
+            _fail(f"{target} cannot be written: {error.strerror}")
+    out.print(f"Dashboards: {target.resolve()}", soft_wrap=True)
 
 
 @app.command("push")

@@ -75,7 +75,8 @@ def build() -> Dashboard:
             mood.new_negative_stories(
                 "Each story once, one on n companies as 1/n, by the hour. Usual: the mean hour of "
                 "the 28 days before; at most: two standard deviations above. A plain guide: the "
-                "detector's own expectation is shown where it found a spike.",
+                "detector's own expectation is shown where it found a spike, both over its window "
+                "there.",
                 _KEY,
             ),
             panels.stacked(

@@ -65,7 +65,8 @@ def build() -> Dashboard:
             mood.new_negative_stories(
                 "Each story once, by the hour. Usual: the mean hour of the 28 days before; at "
                 "most: two standard deviations above. A plain guide: the detector's own "
-                "expectation knows the hour of the week, and is shown where it found a spike.",
+                "expectation knows the hour of the week, and is shown where it found a spike, both "
+                "over its window there.",
                 _ALL,
                 width=12,
             ),
@@ -76,7 +77,7 @@ def build() -> Dashboard:
             ),
             panels.heat(
                 "New negative stories by topic",
-                "The darker, the more new negative stories on the topic.",
+                "The stronger the colour, the more new negative stories on the topic.",
                 TOPICS,
             ),
             panels.rows(

@@ -152,12 +152,13 @@ FROM sums WHERE "time" >= $__unixEpochFrom() ORDER BY 1
 
 
 def spike_points(key: str) -> str:
-    """What the detector saw and expected where it found a surge."""
+    """What the detector saw and expected where it found a surge of new negative stories."""
     return f"""
 SELECT extract(epoch from window_end) AS "time", max(observed) AS "seen at a spike",
   max(expected) AS "expected by the detector"
 FROM spikes
-WHERE {OF_RULES} AND key = {key} AND $__timeFilter(window_end)
+WHERE {OF_RULES} AND key = {key} AND kind IN ('negative_surge', 'slow_drift')
+  AND $__timeFilter(window_end)
 GROUP BY window_end ORDER BY 1
 """
 

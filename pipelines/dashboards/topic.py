@@ -55,7 +55,7 @@ def build() -> Dashboard:
             mood.new_negative_stories(
                 "Each story once, by the hour. Usual: the mean hour of the 28 days before; at "
                 "most: two standard deviations above. A plain guide: the detector's own "
-                "expectation is shown where it found a spike.",
+                "expectation is shown where it found a spike, both over its window there.",
                 _KEY,
             ),
             panels.stacked(

@@ -170,7 +170,8 @@ def _usual(raw: Raw, key: str) -> Rows:
 @figure("New negative stories, and what is usual", MOOD, COMPANY, TOPIC, query="B")
 def _spikes(raw: Raw, key: str) -> Rows:
     spikes = raw.table("spikes", "window_end")
-    ends = spikes[spikes.key == key].groupby("window_end")[["observed", "expected"]].max()
+    spikes = spikes[(spikes.key == key) & spikes.kind.isin(["negative_surge", "slow_drift"])]
+    ends = spikes.groupby("window_end")[["observed", "expected"]].max()
     return [(at.timestamp(), row.observed, row.expected) for at, row in ends.iterrows()]
 
 
