@@ -17,7 +17,12 @@ _CALLS = str.maketrans({"@": "＠", "<": "‹", ">": "›", "`": "ˋ", "[": "⟦
 
 def visible(text: str) -> str:
     """The text with HTML entities resolved and each unseen character as its code, as `⟦U+202E⟧`."""
-    return _UNSEEN.sub(lambda unseen: f"⟦U+{ord(unseen[0]):04X}⟧", html.unescape(text))
+    return exact(html.unescape(text))
+
+
+def exact(text: str) -> str:
+    """The text as it is, with each unseen character as its code."""
+    return _UNSEEN.sub(lambda unseen: f"⟦U+{ord(unseen[0]):04X}⟧", text)
 
 
 def one_line(text: str, most: int) -> str:

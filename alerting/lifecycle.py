@@ -42,6 +42,10 @@ class LifecycleSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.cool_down_hours < 0:
             raise ConfigurationError(f"cool_down_hours is {self.cool_down_hours}: give 0 or more")
 
+    def quiet(self, kind: str) -> timedelta:
+        """How long after its last spike an alert of this kind resolves."""
+        return timedelta(hours=self.drift_quiet_hours if kind == "slow_drift" else self.quiet_hours)
+
 
 class Cooling(msgspec.Struct, frozen=True, array_like=True):
     """After an alert: until when, and how severe it was (index into SEVERITIES)."""
@@ -119,10 +123,7 @@ class Lifecycle:
         state.now = now
         due = []
         for slot, alert in state.open.items():
-            hours = self.settings.quiet_hours
-            if alert.kind == "slow_drift":
-                hours = self.settings.drift_quiet_hours
-            end = alert.updated_at + timedelta(hours=hours)
+            end = alert.updated_at + self.settings.quiet(alert.kind)
             if end <= now:
                 due.append((end, slot))
         changes = [self._resolve(state, slot, end) for end, slot in sorted(due)]

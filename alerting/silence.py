@@ -13,8 +13,11 @@ from alerting.approval import second
 from alerting.decisions import person, stated
 from alerting.errors import DecisionRefused
 from alerting.spike import KINDS, identity
+from alerting.windows import OVERALL
 
 LONGEST_DAYS = 90
+
+_KEYS = ("entity:", "topic:")
 
 
 class Silence(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +61,10 @@ def propose(
     owner, reason = person(owner), stated(reason, "the reason")
     if not keys and not kinds:
         raise DecisionRefused("that would silence everything: name keys or kinds")
+    if strange := [key for key in keys if key != OVERALL and not key.startswith(_KEYS)]:
+        raise DecisionRefused(
+            f"{strange[0]!r} is no key of an alert: write entity:AMZN, topic:Earnings or overall"
+        )
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise DecisionRefused(f"{unknown[0]!r} is no kind of alert: take {', '.join(KINDS)}")
     if ends_at <= max(now, starts_at):

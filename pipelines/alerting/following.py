@@ -98,6 +98,11 @@ class Follower:
     def __post_init__(self) -> None:
         self._life = Lifecycle(self.settings)
 
+    @property
+    def event_time(self) -> datetime:
+        """How far the final fold has come, UTC; the beginning of time before the first look."""
+        return self._place.life.now if self._place else _BEGINNING
+
     def look(self, now: datetime) -> tuple[list[LedgerRow], bool]:
         """Folds what was committed since the last look, at `now` (UTC).
 

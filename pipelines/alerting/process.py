@@ -15,6 +15,7 @@ from connectors.store.sole import Sole, Taken
 from pipelines.alerting.following import Follower
 from pipelines.alerting.routing import Routing
 from pipelines.alerting.ruling import RulesFile
+from pipelines.alerting.superseded import Superseded
 from pipelines.configuration import Configuration
 from pipelines.manifest import VERSION, digest
 from pipelines.metrics.instruments import metrics
@@ -82,6 +83,7 @@ def work(
     where another process does this work already, StoreError where the store cannot be used.
     """
     sole.hold()
+    superseded = Superseded(follower)
     failures = itertools.count()
     while True:
         try:
@@ -91,6 +93,8 @@ def work(
                 watching.ruled(routing.file)
             began = journey.now()
             rows, more = follower.look(now)
+            ended = superseded.resolve(now)
+            rows, more = [*rows, *ended], more or bool(ended)
             if routing is not None:
                 routing.tick(follower.store, now)
         except (StoreUnavailable, Taken) as error:

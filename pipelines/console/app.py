@@ -17,7 +17,18 @@ from models.errors import ModelError
 from pipelines.console import api
 from pipelines.console.access import LogInFirst, Refused, by_session
 from pipelines.console.context import Console
-from pipelines.console.pages import alert, entry, ledger, messages, mood, people, queue
+from pipelines.console.pages import (
+    alert,
+    deliveries,
+    entry,
+    ledger,
+    messages,
+    mood,
+    people,
+    queue,
+    rules,
+    silences,
+)
 from pipelines.console.problems import API, problem
 from pipelines.console.rendering import assets, page
 from pipelines.console.shield import Shield, TooLarge
@@ -38,7 +49,8 @@ def build(console: Console) -> FastAPI:
     )
     app.state.console = console
     app.add_middleware(Shield, hosts=console.settings.hosts, secure=console.secure)
-    for module in (entry, queue, alert, mood, messages, ledger, people):
+    pages = (entry, queue, alert, mood, messages, silences, rules, deliveries, ledger, people)
+    for module in pages:
         app.include_router(module.router, include_in_schema=False)
     app.include_router(api.router, prefix=API)
     app.add_api_route("/static/{name}", _static, include_in_schema=False)

@@ -34,8 +34,7 @@ def alert(here: Console, alert_id: str) -> Row:
 def decide(here: Console, caller: Caller, alert_id: str, action: Action) -> None:
     """Files what the caller decides. Raises `Refused`, or `DecisionRefused` with the reason."""
     alert(here, alert_id)
-    if any("\0" in str(said) for said in msgspec.structs.astuple(action)):
-        raise Refused(422, "It holds a NUL character, which no store keeps.")
+    check_plain(*map(str, msgspec.structs.astuple(action)))
     with here.store.transaction() as tx:
         record_decision(
             tx,
@@ -45,6 +44,12 @@ def decide(here: Console, caller: Caller, alert_id: str, action: Action) -> None
             now=here.now(),
             reasons=here.reasons,
         )
+
+
+def check_plain(*texts: str) -> None:
+    """Raises `Refused` for what no store keeps."""
+    if any("\0" in text for text in texts):
+        raise Refused(422, "It holds a NUL character, which no store keeps.")
 
 
 def assignees(here: Console) -> Sequence[str]:

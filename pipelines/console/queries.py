@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, or_, select
 
+from alerting.delivery import DEAD
 from alerting.spike import SEVERITIES
 from connectors.store.schema import (
     alert_events,
@@ -24,6 +25,7 @@ from connectors.store.schema import (
     deliveries,
     incident_members,
     messages,
+    silences,
     tags,
     window_stats,
 )
@@ -167,6 +169,26 @@ def deliveries_of(connection: Connection, alert_id: str) -> list[Row]:
     """Who was told of the alert, in the order of recording."""
     wanted = select(deliveries).where(deliveries.c.alert_id == alert_id)
     return _rows(connection, wanted.order_by(deliveries.c.recorded_at, deliveries.c.id))
+
+
+def dead_deliveries(
+    connection: Connection, after: Cursor | None, limit: int
+) -> tuple[list[Row], Cursor | None]:
+    """Deliveries that were given up or refused, the newest first, without what they told; and where
+    the next page goes on, None at the end."""
+    table = deliveries.c
+    columns = [column for column in table if column.name != "payload"]
+    wanted = [table.state == DEAD, *_before(table.recorded_at, table.id, after)]
+    query = select(*columns).where(*wanted).order_by(table.recorded_at.desc(), table.id)
+    found = _rows(connection, query.limit(limit + 1))
+    rows, last = found[:limit], found[limit - 1] if len(found) > limit else None
+    return rows, Cursor(last["recorded_at"], last["id"]) if last else None
+
+
+def all_silences(connection: Connection, limit: int) -> list[Row]:
+    """Silences, the newest first."""
+    order = (silences.c.recorded_at.desc(), silences.c.id)
+    return _rows(connection, select(silences).order_by(*order).limit(limit))
 
 
 def same_story(connection: Connection, alert_id: str, limit: int) -> list[Row]:

@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from alerting.inert import exact
 from alerting.spike import SEVERITIES
 from pipelines.console.access import Caller
 from pipelines.console.context import console
@@ -137,6 +138,7 @@ def _environment() -> Environment:
         "percent": wording.percent,
         "age": age,
         "visible": inert.visible,
+        "exact": exact,
         "readable": readable,
     }
     return environment

@@ -16,6 +16,12 @@ class Permission(StrEnum):
     """Acknowledge, assign, comment and snooze."""
     CLOSE = "close"
     """Resolve and dispose of."""
+    SILENCE = "silence"
+    """Ask for silences, and end them."""
+    APPROVE = "approve"
+    """Be the second person: approve or refuse silences and versions of the rules."""
+    RETRY = "retry"
+    """Have dead deliveries tried again."""
     EXPORT = "export"
     """Take alerts out with all that they rest on."""
     VERIFY = "verify"
@@ -36,14 +42,12 @@ class Role(StrEnum):
 _P = Permission
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.ANALYST: frozenset({_P.READ, _P.TAG, _P.CORRECT, _P.TRIAGE}),
-    Role.COMPLIANCE: frozenset(
-        {_P.READ, _P.TAG, _P.CORRECT, _P.TRIAGE, _P.CLOSE, _P.EXPORT, _P.VERIFY}
-    ),
-    Role.ENGINEER: frozenset({_P.READ, _P.TAG, _P.CORRECT, _P.VERIFY}),
+    Role.ANALYST: frozenset({_P.READ, _P.TAG, _P.CORRECT, _P.TRIAGE, _P.SILENCE}),
+    Role.COMPLIANCE: frozenset(_P) - {_P.USERS},
+    Role.ENGINEER: frozenset({_P.READ, _P.TAG, _P.CORRECT, _P.RETRY, _P.VERIFY}),
     Role.ADMIN: frozenset({_P.READ, _P.VERIFY, _P.USERS}),
 }
 """Role -> all that it may do; what is not named is refused."""
 
-KEY_SCOPES = frozenset(Permission) - {_P.USERS}
-"""What a key may do at most: rights are given by people alone."""
+KEY_SCOPES = frozenset(Permission) - {_P.USERS, _P.SILENCE, _P.APPROVE, _P.RETRY}
+"""What a key may do at most: the rest is done by people on pages."""

@@ -66,6 +66,7 @@ def test_it_can_be_ended_before_its_time() -> None:
         ({"owner": "foreshock"}, "give your name"),
         ({"reason": ""}, "the reason has 0 characters"),
         ({"keys": ()}, "would silence everything"),
+        ({"keys": ("AMZN",)}, "'AMZN' is no key of an alert"),
         ({"kinds": ("noise",)}, "'noise' is no kind of alert"),
         ({"ends_at": NOW}, "is past, or before it starts"),
         ({"starts_at": NOW + 2 * HOUR}, "is past, or before it starts"),

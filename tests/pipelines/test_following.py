@@ -20,6 +20,7 @@ from connectors.store.sole import Sole, Taken
 from pipelines.alerting.following import Follower, Overtaken
 from pipelines.alerting.process import POLL_SECONDS, work
 from pipelines.alerting.ruling import RulesFile
+from pipelines.alerting.superseded import Superseded
 from pipelines.audit import prove
 from pipelines.recording import record_decision
 from tests.alerting.test_lifecycle import NOON, spike
@@ -305,6 +306,50 @@ class Remarks:
         self.pauses.append(seconds)
 
     def ruled(self, _rules: RulesFile) -> None: ...
+
+
+def test_what_another_configuration_left_open_ends_by_the_time_that_is_followed(
+    store: Store,
+) -> None:
+    replayed(store, [minute(1, surge(1, configuration="old"), surge(1, kind="slow_drift"))])
+    replayed(store, [minute(2, surge(2, configuration="old", kind="slow_drift", key="entity:B"))])
+    told: list[str] = []
+    one = follower(store)
+    one.tell = lambda _tx, rows, _now: told.extend(row.event for row in rows)
+    left = Superseded(one)
+    assert left.resolve(CLOCK) == []
+    committed(store, [minute(241)], final=True)
+    one.look(CLOCK)
+    assert left.resolve(CLOCK) == []
+    committed(store, [minute(242)], final=True)
+    one.look(CLOCK)
+    (row,) = left.resolve(CLOCK)
+    assert left.resolve(CLOCK) == []
+    assert told == ["resolved"]
+    assert row.occurred_at == NOON + 242 * MINUTE
+    assert row.details["reason"] == "its configuration old is no longer followed, but c"
+    states = {(a["configuration"], a["kind"]): a["state"] for a in store.alerts()}
+    assert states == {
+        ("old", "negative_surge"): "resolved",
+        ("old", "slow_drift"): "open",
+        ("c", "slow_drift"): "open",
+    }
+    assert prove(store).holds
+
+
+def test_a_configuration_that_is_followed_again_takes_its_alert_up_again(store: Store) -> None:
+    replayed(store, [minute(1, surge(1, configuration="old"))])
+    one = follower(store)
+    committed(store, [minute(300)], final=True)
+    one.look(CLOCK)
+    assert [row.event for row in Superseded(one).resolve(CLOCK)] == ["resolved"]
+    replayed(
+        store,
+        [minute(1, surge(1, configuration="old")), minute(60, surge(60, configuration="old"))],
+    )
+    (alert,) = store.alerts()
+    assert (alert["state"], alert["resolved_at"]) == ("open", None)
+    assert prove(store).holds
 
 
 def test_while_the_server_is_away_it_waits_longer_and_longer_and_goes_on(

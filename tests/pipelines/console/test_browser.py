@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from alerting.rules import version_of
 from connectors.store import Store
 from pipelines.audit import prove
-from tests.pipelines.console.visiting import PASSWORD, populate, serving
+from tests.pipelines.console.visiting import CHANGED, PASSWORD, at_work, populate, serving
 from tests.pipelines.ledgers import stored
 from tests.pipelines.report_rows import filled
 from tests.pipelines.test_report_page import ADDRESSES, HOSTILE
@@ -46,6 +47,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with filled(path, texts=HOSTILE, urls=ADDRESSES, alerts=()) as store:
         stored(store)
         populate(store)
+        at_work(store)
     return path
 
 
@@ -146,6 +148,10 @@ def test_all_pages_can_be_read_and_used_by_everybody(
         "/companies/AMZN",
         "/messages?q=AMZN",
         "/messages/t:100",
+        "/silences",
+        "/rules",
+        f"/rules/{version_of(CHANGED.encode())}",
+        "/deliveries",
         "/ledger",
         "/account",
     ):

@@ -8,12 +8,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from alerting.delivery import DEAD
 from connectors.store import Store
+from pipelines.alerting.approving import propose_rules, put_in_force
+from pipelines.alerting.silencing import ask_for
 from pipelines.console.accounts import Accounts
 from pipelines.console.rights import Role
 from tests.pipelines.ledgers import stored
@@ -43,6 +47,53 @@ def populate(store: Store) -> None:
     accounts = Accounts(store=store)
     for name, role in EVERYBODY.items():
         accounts.add(name, role, PASSWORD, actor="test")
+
+
+RULES = """
+[people.jane]
+email = "jane@example.org"
+[routes.desk]
+to = ["jane"]
+[[rules]]
+name = "all <script>alert(3)</script>"
+route = "desk"
+[approvals]
+rules = true
+silences = true
+"""
+CHANGED = f"# &lt;i&gt; \u202e\n{RULES}"
+
+
+def at_work(store: Store) -> None:
+    """Rules in force and proposed by jane, a silence that waits, and a dead delivery."""
+    now = datetime.now(UTC)
+    with store.transaction() as tx:
+        put_in_force(tx, RULES.encode(), now)
+        propose_rules(tx, CHANGED.encode(), actor="jane", reason="<b>New</b>", now=now)
+        ask_for(
+            tx,
+            owner="jane",
+            reason="<b>Planned</b>",
+            starts_at=now,
+            ends_at=now + timedelta(hours=8),
+            keys=("entity:BA",),
+            kinds=("volume",),
+            now=now,
+        )
+        event = store.events()[0]
+        row = {
+            "id": "dead",
+            "alert_id": event["alert_id"],
+            "event_id": event["id"],
+            "channel": "desk",
+            "recipient": "<i>jane</i>",
+            "payload": {},
+            "state": DEAD,
+            "attempts": 300,
+            "last_error": "<b>gone</b>",
+            "recorded_at": now,
+        }
+        tx.upsert("deliveries", [row])
 
 
 @contextmanager
