@@ -1,5 +1,5 @@
-"""How many rows go into PostgreSQL at once: by COPY into a staging table of the connection's own,
-and from there by one INSERT that knows which row wins.
+"""How rows go into the divided tables of PostgreSQL: by one INSERT that knows which row wins, from
+a staging table of the connection's own that COPY fills; a few rows from one parameter instead.
 """
 
 from collections import Counter
@@ -50,6 +50,11 @@ class Loading:
         )
         self._copy = f"COPY {stage} ({columns}) FROM STDIN"
         self._insert = str(insert.compile(dialect=dialect))
+        few = f"{stage} AS (SELECT * FROM json_populate_recordset(NULL::{table.name}, %s))"
+        with_others = self._insert.removeprefix("WITH ")
+        comma = ", " if with_others != self._insert else " "
+        self._insert_few = f"WITH {few}{comma}{with_others}"
+        self._names = names
 
     def execute(self, connection: Connection, columns: Sequence[Sequence[Any]]) -> int:
         """Makes room for the rows and writes them; returns how many were taken.
@@ -59,7 +64,15 @@ class Loading:
         lines = self._lines(columns)
         make_partitions(connection, months_of(columns[self._time]))
         keys = list(zip(*(columns[place] for place in self._key), strict=True))
-        return sum(self._load(connection, part) for part in _parts(lines, keys))
+        parts = _parts(lines, keys)
+        if len(lines) <= _FEW and len(parts) == 1:
+            return self._load_few(connection, columns)
+        return sum(self._load(connection, part) for part in parts)
+
+    def _load_few(self, connection: Connection, columns: Sequence[Sequence[Any]]) -> int:
+        rows = [dict(zip(self._names, row, strict=True)) for row in zip(*columns, strict=True)]
+        written = encode_json(rows).decode()
+        return connection.exec_driver_sql(self._insert_few, (written,)).rowcount
 
     def _load(self, connection: Connection, lines: Sequence[str]) -> int:
         driver: Any = connection.connection.driver_connection
@@ -79,6 +92,9 @@ class Loading:
         except (ValueError, TypeError, AttributeError) as error:
             raise StoreError(f"a row for {self._table!r} cannot be stored: {error}") from error
 
+
+_FEW = 200
+"""Rows for which a staging table costs more than it saves."""
 
 _LINES = 1_000  # written at a time
 _NULL = "\\N"

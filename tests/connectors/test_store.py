@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, select, text
 
 from connectors.dead_letter import dead_letter
 from connectors.message import Message
-from connectors.store import Store, StoreError, schema
+from connectors.store import Store, StoreError, loading, schema
 
 T0 = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -148,8 +148,12 @@ def test_messages_come_back_as_they_went_in(store: Store) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40))
 @example("\\N")
 @example("\\.\n\t\r\\\\ \v\x01\u2028")
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_text_comes_back_as_it_went_in(store: Store, words: str) -> None:
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("few", [0, 200])
+def test_any_text_comes_back_as_it_went_in(
+    store: Store, few: int, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setattr(loading, "_FEW", few)  # by COPY, and without
     with store.engine.begin() as connection:
         connection.execute(schema.messages.delete())
     name = f"m{uuid4()}"

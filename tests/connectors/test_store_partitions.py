@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, select, text
 
-from connectors.store import Store, StoreError, migration, schema
+from connectors.store import Store, StoreError, loading, migration, schema
 from connectors.store.inspection import inspect_store
 from connectors.store.partitions import (
     DIVIDED,
@@ -166,9 +166,14 @@ _ROWS = st.lists(st.tuples(st.sampled_from("abcdef"), _DAYS, st.text("xyz")), ma
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(_ROWS, max_size=3))
+@pytest.mark.parametrize("few", [0, 200])
 def test_the_first_row_of_each_id_is_what_is_stored(
-    store: Store, calls: list[list[tuple[str, datetime, str]]]
+    store: Store,
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
+    calls: list[list[tuple[str, datetime, str]]],
 ) -> None:
+    monkeypatch.setattr(loading, "_FEW", few)  # by COPY, and without
     with store.engine.begin() as connection:
         for table in (schema.tags, schema.messages, message_ids):
             connection.execute(table.delete())
