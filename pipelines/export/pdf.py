@@ -1,7 +1,7 @@
 """The page for examination, printed by a browser without a window, where there is one.
 
-The page is the one that people read: hostile text in it is inert. The browser runs no script, asks
-for no address, and keeps its own sandbox wherever it can.
+The page is the one that people read: hostile text in it is inert, and its policy runs no script but
+its own. The browser finds no address to ask, and keeps its own sandbox wherever it can.
 """
 
 import os
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import BoundedSemaphore
 
 from alerting.errors import AlertingError
 
@@ -17,6 +18,7 @@ BROWSER = "FORESHOCK_BROWSER"
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _SECONDS = 300.0
+_PRINTING = BoundedSemaphore(2)  # a browser takes hundreds of megabytes
 _FLAGS = (
     "--headless",
     "--disable-gpu",
@@ -26,7 +28,6 @@ _FLAGS = (
     "--disable-sync",
     "--no-first-run",
     "--no-pdf-header-footer",
-    "--blink-settings=scriptEnabled=false",
     "--host-resolver-rules=MAP * ~NOTFOUND",
     "--proxy-server=127.0.0.1:9",
 )
@@ -50,10 +51,12 @@ def write(path: Path, page: str) -> None:
             f"no Chromium or Chrome is installed ({BROWSER} may name one), so nothing can print a "
             "PDF here: take --format html, open it in a browser and print it there"
         )
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        source, target = Path(folder) / "page.html", Path(folder) / "page.pdf"
+    with TemporaryDirectory(dir=path.parent.resolve(), prefix=f".{path.name}.") as name:
+        folder = Path(name)
+        source, target = folder / "page.html", folder / "page.pdf"
         source.write_text(page, encoding="utf-8")
-        _print(program, source, target, Path(folder) / "profile")
+        with _PRINTING:
+            _print(program, source, target, folder / "profile")
         target.chmod(0o644)
         os.replace(target, path)
 

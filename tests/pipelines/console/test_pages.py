@@ -13,6 +13,7 @@ from connectors.store import Store
 from connectors.store.schema import messages
 from models.training.corrections import read_corrections
 from pipelines.audit import prove
+from pipelines.export import pdf
 from tests.pipelines.console.visiting import Visitor, populate, serving
 from tests.pipelines.ledgers import CLOCK, stored
 
@@ -87,6 +88,16 @@ def test_a_case_from_the_queue_to_the_regulator(fresh: str) -> None:
         ("exported", "carl"),
         ("exported", "carl"),
     ]
+
+
+@pytest.mark.skipif(pdf.browser() is None, reason="needs chromium on the path")
+def test_an_alert_is_printed(visitor: VisitorNamed) -> None:
+    carl = visitor("carl")
+    alert = alerts(carl)[0]
+    assert "PDF, to print" in carl.get(f"/alerts/{alert}").text
+    file = carl.post(f"/alerts/{alert}/export", {"form": "pdf"})
+    assert file.headers["content-type"] == "application/pdf"
+    assert file.content.startswith(b"%PDF-")
 
 
 def test_a_history_that_was_changed_behind_the_ledgers_back_says_so(fresh: str) -> None:
