@@ -19,8 +19,12 @@ WHOLE = """seconds = CASE WHEN $__unixEpochTo() - $__unixEpochFrom() > 172800
 BY_DAY = "$__unixEpochTo() - $__unixEpochFrom() > 604800"
 """Sums of many keys are taken from days where it is more than a week."""
 
-_SECOND_MIDNIGHT = "to_timestamp($__unixEpochFrom() / 86400 * 86400 + 86400)"
-_LAST_MIDNIGHT = "to_timestamp($__unixEpochTo() / 86400 * 86400)"
+_SECOND_DAY = "to_timestamp($__unixEpochFrom() / 86400 * 86400 + 86400)"
+_LAST_DAY = "to_timestamp($__unixEpochTo() / 86400 * 86400)"
+
+# One bound at each side: SQLite takes the first that it reads, and not the closest.
+_FIRST_DAY_ENDS = "least($__timeTo(), to_timestamp($__unixEpochFrom() / 86400 * 86400 + 82800))"
+_LAST_DAY_BEGINS = f"greatest({_SECOND_DAY}, {_LAST_DAY})"
 
 MESSAGE_OF_TAGS = """CROSS JOIN LATERAL (SELECT * FROM messages m
   WHERE m.id = t.message_id AND m.published_at = t.published_at LIMIT 1) AS m"""
@@ -47,13 +51,12 @@ def windows(keys: str, columns: str, seconds: str = WHOLE, by_day: str = BY_DAY)
         where = " AND ".join((OF_RULES, keys, *conditions))
         return f"SELECT key, start, {columns} FROM {table}\n  WHERE {where}"
 
-    shown, hours = "$__timeFilter(start)", (by_day, "seconds = 3600", "$__timeFilter(start)")
-    after, before = f"start >= {_SECOND_MIDNIGHT}", f"start < {_SECOND_MIDNIGHT}"
+    hours = (by_day, "seconds = 3600")
     parts = (
-        part("window_stats", f"NOT ({by_day})", seconds, shown),
-        part("window_stats", *hours, before),
-        part("window_days", by_day, after, f"start < {_LAST_MIDNIGHT}"),
-        part("window_stats", *hours, after, f"start >= {_LAST_MIDNIGHT}"),
+        part("window_stats", f"NOT ({by_day})", seconds, "$__timeFilter(start)"),
+        part("window_stats", *hours, f"start BETWEEN $__timeFrom() AND {_FIRST_DAY_ENDS}"),
+        part("window_days", by_day, f"start >= {_SECOND_DAY}", f"start < {_LAST_DAY}"),
+        part("window_stats", *hours, f"start BETWEEN {_LAST_DAY_BEGINS} AND $__timeTo()"),
     )
     return "({}) AS windows".format("\n  UNION ALL\n  ".join(parts))
 
