@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from connectors.store import Store, Transaction, schema
 
-_WAIT_SECONDS = 10.0
-"""For those who read the tables just now."""
+_WAIT_SECONDS, _LEDGER_SECONDS = 10.0, 0.5
+"""For those who use the tables just now; for those who write the ledger."""
 
 
 class RetentionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,8 +52,12 @@ def prune(store: Store, settings: RetentionSettings, now: datetime) -> Pruned:
     if pruned.messages_before is not None:
         for before in _steps(store, pruned.messages_before):
             with store.transaction() as tx:
-                tx.ledger_end()  # no alert comes meanwhile to show one of them
                 tx.wait_at_most(_WAIT_SECONDS)
+                tx.hold_messages()
+                # No alert comes meanwhile to show one of them; and who files one and waits for the
+                # messages is not waited for as long as it takes the server to call it a deadlock.
+                tx.wait_at_most(_LEDGER_SECONDS)
+                tx.ledger_end()
                 pruned.messages += tx.prune_messages(before, _kept(tx))
             with store.transaction() as tx:
                 tx.forget_pruned()

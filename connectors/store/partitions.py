@@ -1,7 +1,8 @@
 """PostgreSQL's partitions: `messages`, `tags` and `window_stats` lie in one a month of event time.
 
 Each has a default partition for what has no month of its own: dates before 2000 or more than a year
-ahead, what came while a month could not be made, and what is kept of months that were pruned.
+ahead, what came while a month could not be made (a slice of a sparse history makes only some), and
+what is kept of months that were pruned.
 `message_ids` holds each message's id once, over all partitions, with its time.
 """
 

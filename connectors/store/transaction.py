@@ -214,6 +214,11 @@ class Transaction:
         if self._connection.dialect.name == "postgresql":
             self._connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(seconds * 1000)}")
 
+    def hold_messages(self) -> None:
+        """Keeps everybody else from messages and tags until the end. PostgreSQL."""
+        if self._connection.dialect.name == "postgresql":
+            self._connection.exec_driver_sql("LOCK TABLE messages, tags IN ACCESS EXCLUSIVE MODE")
+
     def months_before(self, end: datetime) -> list[datetime]:
         """The ends of the months before `end` that can be pruned one by one, oldest first.
 

@@ -94,6 +94,19 @@ def test_odd_dates_go_into_the_default_partition(store: Store, year: int) -> Non
     assert places(store, "tags") == {"tags_default": 1}
 
 
+def test_a_sparse_history_makes_some_partitions_at_a_time(store: Store) -> None:
+    times = [
+        datetime(year, month, 2, tzinfo=UTC) for year in (2001, 2002) for month in range(1, 13)
+    ]
+    rows = [message(str(at), published_at=at) for at in times]
+    before = len(months(store, "messages"))
+    write(store, "messages", *rows)
+    assert len(months(store, "messages")) - before == 20
+    assert places(store, "messages")["messages_default"] == 4
+    write(store, "messages", *rows)
+    assert places(store, "messages") == {f"messages_{at:%Y_%m}": 1 for at in times}
+
+
 def test_an_id_is_there_once_whatever_its_times(store: Store) -> None:
     rows = [message("m", published_at=at, text=str(at)) for at in (FEBRUARY, JANUARY, MARCH)]
     with store.transaction() as tx:

@@ -23,6 +23,9 @@ KEYS = {
     "window_stats": "configuration, key, seconds, start",
 }
 
+MOST = 60
+"""Partitions that are made at a time: a transaction can lock some thousand tables and indexes."""
+
 # With its owner's rights, because whoever writes may not make tables. It waits for nobody for long:
 # what has no partition goes into the default one, and is moved when its month is made.
 MAKE_PARTITIONS = """
@@ -36,6 +39,7 @@ MAKE_PARTITIONS = """
         parent text;
         part text;
         divided_by text;
+        made integer := 0;
     BEGIN
         FOREACH month IN ARRAY months LOOP
             CONTINUE WHEN month < '2000-01-01' OR month > now() + interval '13 months';
@@ -62,7 +66,9 @@ MAKE_PARTITIONS = """
                     'ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
                     parent, part, low, high
                 );
+                made := made + 1;
             END LOOP;
+            EXIT WHEN made >= {most};
         END LOOP;
     EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
         RETURN;
@@ -89,7 +95,7 @@ def upgrade() -> None:
     divided = ", ".join(f"('{table}', '{column}')" for table, column in DIVIDED.items())
     schema = connection.scalar(sa.text("SELECT quote_ident(current_schema())"))
     connection.exec_driver_sql(
-        MAKE_PARTITIONS.format(schema=schema, divided=divided).replace("%", "%%")
+        MAKE_PARTITIONS.format(schema=schema, divided=divided, most=MOST).replace("%", "%%")
     )
     connection.exec_driver_sql("REVOKE EXECUTE ON FUNCTION foreshock_partition(date[]) FROM PUBLIC")
     for table, column in DIVIDED.items():
