@@ -69,7 +69,9 @@ SELECT kind, severity, count(*) AS "alerts", count(acknowledged) AS "acknowledge
   count(disposition) AS "disposed",
   1.0 * sum(CASE WHEN disposition = 'false-alarm' THEN 1 ELSE 0 END)
     / nullif(count(disposition), 0) AS "false alarms"
-FROM (SELECT a.kind, a.severity, a.disposition, {_ANSWERED} AS acknowledged {_SHOWN}) AS answered
+FROM (SELECT a.kind, a.severity, a.disposition, {_ANSWERED} AS acknowledged {_SHOWN}
+  OFFSET 0  -- else PostgreSQL looks into the ledger again for each of the columns above
+) AS answered
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 

@@ -13,7 +13,6 @@ SELECT substr(key, 8) FROM {sql.windows(sql.COMPANIES, "messages")}
 GROUP BY key ORDER BY sum(messages) DESC, key LIMIT 2000
 """
 
-
 _SPOKEN_OF = f"""NOT t.listing AND CAST(t.entities AS TEXT) LIKE '%"' || {_TICKER} || '"%'"""
 
 MESSAGES = f"""
