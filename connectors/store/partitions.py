@@ -90,8 +90,8 @@ def drop_messages(connection: Connection, month: date) -> int:
 
 def set_stories(connection: Connection, stories: Sequence[tuple[str, str]]) -> None:
     """(message id, id of its story's first message) into `tags`, each in its own partition only."""
-    of, first = zip(*stories, strict=True)
-    connection.execute(_TELL, {"of": list(of), "first": list(first)})
+    told = dict(stories)
+    connection.execute(_TELL, {"of": list(told), "first": list(told.values())})
 
 
 def note_pruned(connection: Connection, before: datetime) -> None:

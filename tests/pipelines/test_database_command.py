@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import select, text
 
 from connectors.parsing import author_hash
 from connectors.store import Store, schema
+from connectors.store.partitions import months_ahead
 from pipelines.audit import prove
 from pipelines.command.main import run
 from tests.pipelines.ledgers import changes, message_row, stored
@@ -104,6 +106,34 @@ def test_a_ledger_without_its_guard_is_found(foreshock: Foreshock, empty_url: st
     code, out, _ = foreshock("check", "--database", empty_url)
     assert code == 1
     assert re.search("FAILED ledger .* is missing or switched off", out)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "DROP TABLE tags_{following:%Y_%m}",
+            "FAILED partitions tags has none for {following:%Y-%m}",
+        ),
+        (
+            "DELETE FROM message_ids WHERE id = 'unshown'",
+            "FAILED ids there are 1 messages and 0 ids",
+        ),
+    ],
+)
+def test_a_month_without_room_or_a_message_without_its_id_is_found(
+    foreshock: Foreshock, postgresql_url: str, change: str, said: str
+) -> None:
+    following = months_ahead(datetime.now(UTC))[1]
+    foreshock("upgrade", "--database", postgresql_url, "--roles")
+    with Store.open(postgresql_url) as store:
+        with store.transaction() as tx:
+            tx.upsert("messages", [message_row("unshown")])
+        with store.engine.begin() as connection:
+            connection.execute(text(change.format(following=following)))
+    code, out, _ = foreshock("check", "--database", postgresql_url)
+    assert code == 1
+    assert said.format(following=following) in out
 
 
 @pytest.mark.parametrize(
