@@ -1,5 +1,5 @@
--- The users of the store besides its owner, with the roles of `foreshock database upgrade --roles`; passwords
--- come from files in the folder that FOLDER names. Run by psql, as often as you like.
+-- The users of the store besides its owner, with the roles that `foreshock database upgrade --roles`
+-- makes; passwords come from files in the folder that FOLDER names. Run by psql, as often as you like.
 \set ON_ERROR_STOP on
 \set job_password `cat "$FOLDER/store_job"`
 \set reader_password `cat "$FOLDER/store_reader"`

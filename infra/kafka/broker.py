@@ -278,11 +278,11 @@ def _start(folder: Path, port: int) -> None:
     print(f"Kafka is running at {broker.address}; its data and log are in {broker.folder}.")
 
 
-def _stop(folder: Path) -> None:
+def end(folder: Path) -> bool:
+    """Ends the broker of `folder`, whoever started it; False where it does not run."""
     running = _running(folder)
     if running is None:
-        print("Kafka is not running.")
-        return
+        return False
     os.kill(running[0], signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while _running(folder):
@@ -290,7 +290,7 @@ def _stop(folder: Path) -> None:
             raise BrokerFailed(f"Process {running[0]} does not end; see {folder / 'broker.log'}.")
         time.sleep(0.1)
     (folder / "broker.pid").unlink(missing_ok=True)
-    print("Kafka has stopped.")
+    return True
 
 
 def _status(folder: Path) -> int:
@@ -314,7 +314,7 @@ def main() -> int:
             case "start":
                 _start(given.folder, given.port)
             case "stop":
-                _stop(given.folder)
+                print("Kafka has stopped." if end(given.folder) else "Kafka is not running.")
             case _:
                 return _status(given.folder)
     except BrokerFailed as error:

@@ -52,6 +52,14 @@ def command(
             "--alerts/--no-alerts", help="With --local: run the alert process beside the job."
         ),
     ] = True,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="With --local: PostgreSQL, Prometheus, Alertmanager and Grafana, too, as far as "
+            "they are installed.",
+        ),
+    ] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="With --local: play the bundled sample, and watch it.")
     ] = False,
@@ -101,22 +109,29 @@ def command(
     if context.invoked_subcommand:
         return
     from pipelines.command.live_session import Local, Session
+    from pipelines.live.local import LocalStore, end_leftovers
 
     if demo and (not local or brokers or topic or database):
         raise typer.BadParameter("--demo goes with --local, and brings its own topic and store")
     if local and (flink or job_server):
         raise typer.BadParameter("--local brings its own Flink: leave --flink and --job-server out")
+    if full and not local:
+        raise typer.BadParameter("--full goes with --local")
     configuration = load_configuration(config)
     changes = {"flink": flink, "job_server": job_server, "parallelism": parallelism}
     given = {name: value for name, value in changes.items() if value is not None}
     root = _DEMO_FOLDER if demo else _FOLDER
     settings = msgspec.structs.replace(configuration.live, **given)
     if demo:
+        end_leftovers(root)
         shutil.rmtree(root, ignore_errors=True)
         settings = msgspec.structs.replace(settings, folder=root / "jobs")
         until_idle = until_idle or _DEMO_IDLE_SECONDS
     root.mkdir(parents=True, exist_ok=True)
     kafka = configuration.kafka
+    store = LocalStore.found(root / "postgresql") if full and not database else None
+    if store:
+        database = store.url
     Session(
         configuration=configuration,
         config=config,
@@ -129,7 +144,7 @@ def command(
         until_idle=until_idle,
         publish=publish or local,
         anew=anew,
-        local=Local(root, own_broker=not brokers, alerts=alerts) if local else None,
+        local=Local(root, not brokers, alerts, store, full) if local else None,
         demo=demo,
         json=json,
     ).run()

@@ -1,5 +1,6 @@
 """A live job while `foreshock live` runs: what is started around it, and what people see of it."""
 
+import os
 import re
 import signal
 import subprocess
@@ -15,19 +16,28 @@ from types import FrameType
 
 import msgspec
 from rich.status import Status as Spinner
+from sqlalchemy import make_url
 
 from connectors.kafka.intake import IntakeSettings
 from connectors.kafka.places import parse_place
 from connectors.kafka.settings import KafkaSettings
 from connectors.kafka.topics import create_topic
 from connectors.store import Store
+from infra.observers import Observers
+from infra.postgresql.server import programs
 from pipelines.command.console import err, inert, out, print_json, remark
 from pipelines.command.options import author_key
 from pipelines.configuration import Configuration
 from pipelines.live.flink import FlinkError
 from pipelines.live.graph import VERSION, LiveJob, build
 from pipelines.live.job import LiveResult, prepare, reconciled
-from pipelines.live.local import LocalBroker, LocalMachinery, alert_process, taken_down
+from pipelines.live.local import (
+    LocalBroker,
+    LocalMachinery,
+    LocalStore,
+    alert_process,
+    taken_down,
+)
 from pipelines.live.settings import LiveSettings
 from pipelines.live.source import Reading
 from pipelines.live.status import LiveStatus, Observer, write_status
@@ -39,7 +49,7 @@ from pipelines.produce import produce
 from pipelines.runs import finish_run
 from pipelines.sample import SAMPLE
 from pipelines.sources import File, Parsing
-from pipelines.telemetry.logs import configure
+from pipelines.telemetry.logs import LEVEL, configure
 
 _PARTITIONS = 3
 _LOGGED = re.compile(rb"\{|(?:\x1b\[\d*m)*\d{4}-\d\d-\d\dT")
@@ -56,11 +66,13 @@ def job_name(topic: str) -> str:
 
 @dataclass(frozen=True)
 class Local:
-    """What is started here, and where it keeps its data."""
+    """What is started here, and where it keeps its data. `full`: with those who watch."""
 
     folder: Path
     own_broker: bool
     alerts: bool
+    store: LocalStore | None = None
+    full: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +98,29 @@ class Session:
         """Until the job ends or is stopped; raises what the parts of it raise."""
         signal.signal(signal.SIGTERM, _interrupt)
         configure(self.configuration.logs)
-        with endpoint(self.configuration.metrics) as page:
+        metrics_page = self.configuration.metrics
+        if self.local and self.local.full and metrics_page.port is None:
+            metrics_page = msgspec.structs.replace(metrics_page, port=0)
+        with endpoint(metrics_page) as page:
             if page:
                 remark(f"Metrics: {page}")
             if self.local:
-                self._run_local(self.local)
+                self._run_local(self.local, page)
             else:
                 self._run(self.kafka, self.settings, None)
 
-    def _run_local(self, local: Local) -> None:
+    def _run_local(self, local: Local, page: str | None) -> None:
         broker = LocalBroker(local.folder / "kafka") if local.own_broker else None
         alerts = alert_process(self.database, self.config) if local.alerts else None
-        machinery = LocalMachinery(local.folder / "flink", broker, alerts)
-        with taken_down(broker, machinery):
+        store = local.store
+        observers = self._observers(local, page) if local.full and page else None
+        machinery = LocalMachinery(local.folder / "flink", broker, alerts, store, observers)
+        with taken_down(machinery, broker, store):
+            machinery.end_observers()
+            if store:
+                store.prepare()
+            if observers and "Grafana" in observers.addresses:
+                _build_dashboards(observers.dashboards, self.database)
             kafka = self.kafka
             if broker:
                 err.print("Starting Kafka and Flink; the first time, 200 MB are fetched")
@@ -130,9 +152,22 @@ class Session:
         if machinery:
             machinery.cluster.stop()
         if machinery and machinery.alerts:
-            # It may not have looked at what came last.
-            subprocess.run([*machinery.alerts.command, "--once"], check=True, stdout=sys.stderr)  # noqa: S603
+            # It may not have looked at what came last. People see what it prints.
+            subprocess.run(  # noqa: S603
+                [*machinery.alerts.command, "--once"],
+                check=True,
+                stdout=sys.stderr,
+                env={**os.environ, LEVEL: "warning"},
+            )
         self._show(reconciled(job))
+
+    def _observers(self, local: Local, page: str) -> Observers:
+        where = str(local.store.folder) if local.store else make_url(self.database).host
+        found = Observers(local.folder / "observers", page, where or "")
+        missing = [*found.missing, *([] if programs() else ["PostgreSQL"])]
+        if missing:
+            remark(f"Not installed, and left out: {', '.join(missing)}", trouble=True)
+        return found
 
     def _job(self, kafka: KafkaSettings) -> LiveJob:
         reading = Reading(
@@ -198,6 +233,11 @@ class Session:
         )
 
 
+def _build_dashboards(folder: Path, database: str) -> None:
+    told = ["dashboards", "build", "--out", str(folder), "--database", database]
+    subprocess.run([sys.executable, "-m", "pipelines", *told], check=True, stdout=sys.stderr)  # noqa: S603
+
+
 def _note_the_end(job: LiveJob) -> None:
     """The job says so itself, but was perhaps stopped after it had."""
     with Store.existing(job.database) as store, store.transaction() as tx:
@@ -213,11 +253,13 @@ class _Screen:
         supervisor: Supervisor,
         spinner: Spinner,
         alerts: "_Tail | None",
+        addresses: dict[str, str],
     ) -> None:
         self._observer = observer
         self._supervisor = supervisor
         self._spinner = spinner
         self._alerts = alerts
+        self._addresses = addresses
         self._handed_over = 0
         self._checkpoint = 0
         self._started: set[str] = set()
@@ -229,6 +271,9 @@ class _Screen:
         if again:
             remark(f"Started again: {', '.join(again)}", trouble=True)
         self._started.update(parts)
+        for name, address in self._addresses.items():
+            remark(f"{name}: {address}")
+        self._addresses = {}
 
     def submitted(self, restored: Path | None) -> None:
         self._handed_over += 1
@@ -283,7 +328,8 @@ def _screen(
     if machinery and machinery.alerts:
         alerts = _Tail(machinery.cluster.log(machinery.alerts))
     with err.status("Starting") as spinner:
-        yield _Screen(observer, supervisor, spinner, alerts)
+        addresses = machinery.addresses if machinery else {}
+        yield _Screen(observer, supervisor, spinner, alerts, addresses)
 
 
 @contextmanager

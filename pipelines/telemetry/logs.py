@@ -32,10 +32,13 @@ _SECRET = re.compile(
     r"passw|secret|token|credential|authorization|cookie|api_?key|author_key", re.I
 )
 _TEXTS = frozenset({"text", "texts", "title", "headline", "body", "payload", "record"})
-_USER_OF_URL = re.compile(r"(\w+://)[^\s/@]+@")
+_USER_OF_URL = re.compile(r"\b(?!postgresql://[^\s/:@]*@)(\w+://)[^\s/@]+@")  # a token may be one
 _ASSIGNED = re.compile(
     rf"(\w*(?:{_SECRET.pattern})\w*['\"]?\s*[=:]\s*)(?:(?:Bearer|Basic)\s+)?\S+", re.I
 )
+_ROW = re.compile(r"\bDETAIL:.*", re.S)
+"""What PostgreSQL says of the row that it refuses."""
+
 _SHORTEST_SECRET = 6
 _LONGEST = 2_000
 _TRACE = "Traceback (most recent call last):"
@@ -156,6 +159,7 @@ class _Guard:
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
+        text = _ROW.sub(f"DETAIL: {HIDDEN}", text)
         return _ASSIGNED.sub(rf"\1{HIDDEN}", _USER_OF_URL.sub(rf"\1{HIDDEN}@", text))
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
+from infra.observers import prometheus_configuration
 from tests.servers.postgresql import free_port
 
 _DEADLINE = 60.0
-_SHIPPED = Path(__file__).parents[2] / "infra" / "prometheus"
-RULES = _SHIPPED / "rules" / "foreshock.yaml"
+RULES = Path(__file__).parents[2] / "infra" / "prometheus" / "rules" / "foreshock.yaml"
 
 
 def programs() -> bool:
@@ -33,11 +33,9 @@ def running(
 ) -> Iterator[str]:
     """A Prometheus by the configuration that we ship, but that it scrapes `target` (host:port) once
     a second, and tells `alertmanagers`; gives its address."""
-    config = yaml.safe_load((_SHIPPED / "prometheus.yml").read_text())
+    config = prometheus_configuration(target, list(alertmanagers))
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["rule_files"] = [str(rules)]
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
-    config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = list(alertmanagers)
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     port = free_port()
     server = subprocess.Popen(

@@ -29,6 +29,7 @@ def foreshock(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str
         (("--demo",), "--demo goes with --local"),
         (("--demo", "--local", "--topic", "news"), "brings its own topic"),
         (("--local", "--flink", "host:8081"), "--local brings its own Flink"),
+        (("--full",), "--full goes with --local"),
     ],
 )
 def test_options_that_do_not_go_together_are_wrong_usage(

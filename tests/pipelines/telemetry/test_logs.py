@@ -78,6 +78,13 @@ def test_secrets_are_hidden_wherever_they_stand(
     assert HIDDEN in text
 
 
+def test_where_a_store_is_may_be_told(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogSettings(format="json"))
+    where = "postgresql://mood@/mood?host=/run"
+    logging.getLogger("any").warning(where)
+    assert entry(capsys)["event"] == where
+
+
 def test_texts_of_messages_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings(format="json"))
     logging.getLogger("any").warning("seen", extra={"text": TWEET, "payload": TWEET.encode()})
@@ -93,7 +100,8 @@ def test_of_an_error_that_is_not_ours_kind_and_place_are_told(
         try:
             raise KeyError(TWEET)
         except KeyError as error:
-            raise StoreError("the store is read-only: give the role its rights") from error
+            said = f"the store is read-only: give the role its rights DETAIL: Row is ({TWEET})"
+            raise StoreError(said) from error
     except StoreError as error:
         # As Beam does, which logs an error as a text, too.
         logging.getLogger("any").exception("%s [while running 'Store']", error.__cause__)
