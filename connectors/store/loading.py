@@ -62,7 +62,8 @@ class Loading:
         Raises StoreError, or an error of psycopg.
         """
         lines = self._lines(columns)
-        make_partitions(connection, months_of(columns[self._time]))
+        times = columns[self._time]
+        make_partitions(connection, months_of(time for time in times if time is not None))
         keys = list(zip(*(columns[place] for place in self._key), strict=True))
         parts = _parts(lines, keys)
         if len(lines) <= _FEW and len(parts) == 1:

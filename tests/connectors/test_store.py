@@ -325,6 +325,7 @@ def test_what_does_not_fit_a_table_is_an_error_that_names_it(store: Store) -> No
     [
         ([window(final=None)], StoreError),
         ([window(start="now")], StoreError),
+        ([window(start=None)], StoreError),
         (map(int, ["x", "y"]), ValueError),
     ],
 )
