@@ -34,13 +34,15 @@ _SECRET = re.compile(
 _TEXTS = frozenset({"text", "texts", "title", "headline", "body", "payload", "record"})
 _USER_OF_URL = re.compile(r"\b(?!postgresql://[^\s/:@]*@)(\w+://)[^\s/@]+@")  # a token may be one
 _ASSIGNED = re.compile(
-    rf"(\w*(?:{_SECRET.pattern})\w*['\"]?\s*[=:]\s*)(?:(?:Bearer|Basic)\s+)?\S+", re.I
+    rf"((?:{_SECRET.pattern})\w{{0,20}}['\"]?\s*[=:]\s*)(?:(?:Bearer|Basic)\s+)?\S+", re.I
 )
 _ROW = re.compile(r"\bDETAIL:.*", re.S)
 """What PostgreSQL says of the row that it refuses."""
 
 _SHORTEST_SECRET = 6
-_LONGEST = 2_000
+_LONGEST, _MOST = 2_000, 20_000
+"""Characters of an entry, and of a trace within one."""
+
 _TRACE = "Traceback (most recent call last):"
 _KIND = re.compile(r"(?:[a-z_]\w*(?:\.\w+)+|\w+(?:Error|Exception|Exit|Interrupt))(?=:|$)")
 
@@ -149,7 +151,7 @@ class _Guard:
             return value
         if isinstance(value, list):
             return [self._guarded(name, one) for one in value]
-        text = self._without_secrets(str(value))
+        text = self._without_secrets(str(value)[:_MOST])
         if name == "exception":
             return visible(text)
         if _TRACE in text:
