@@ -33,7 +33,7 @@ _COLOURS = {
 
 _DASHES = {"usual": "dash", "usual at most": "dot"}
 _SYMBOLS = {"seen at a spike": "diamond", "expected by the detector": "circle-open"}
-_MARKED = {"width": 1, "color": LIGHT["span"]}
+_MARKED = {"width": 1, "color": LIGHT["heat1"]}
 
 
 def stacked(answer: Answer, step: int, height: int, marks: Marks) -> Figure:

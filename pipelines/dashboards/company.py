@@ -108,4 +108,5 @@ def build() -> Dashboard:
                 addresses=["address"],
             ),
         ],
+        marked=_KEY,
     )

@@ -309,8 +309,11 @@ def assembled(
     description: str,
     variables: Sequence[Builder[Any]],
     panels: Sequence[Any],
+    *,
+    marked: str = "",
 ) -> Dashboard:
-    """The dashboard: panels in reading order, 24 columns wide, with alerts marked on all of them.
+    """The dashboard: panels in reading order, 24 columns wide, with alerts marked on all of them;
+    `marked`: on which key alone, as SQL.
 
     The time range is that of a stream; `pipelines.dashboards.building` sets that of a history.
     """
@@ -321,7 +324,7 @@ def assembled(
     for variable in variables:
         board.with_variable(variable)
     if any(variable.build().name == "configuration" for variable in variables):
-        board.annotation(_alert_marks())
+        board.annotation(_alert_marks(marked))
     others = dashboard.DashboardLink("Foreshock").type(DashboardLinkType.DASHBOARDS)
     board.link(others.tags([_TAG]).as_dropdown(True).keep_time(True).include_vars(False))
     for index, panel in enumerate(panels, start=1):
@@ -329,17 +332,20 @@ def assembled(
     return board.build()
 
 
-ALERT_MARKS = """
+def alert_marks(key: str = "") -> str:
+    """When alerts opened and ended; `key`: of which key alone, as SQL."""
+    of_key = f" AND key = {key}" if key else ""
+    return f"""
 SELECT opened_at AS "time", coalesce(resolved_at, updated_at) AS "timeend",
   key || ', ' || kind AS "text", severity AS "tags"
 FROM alerts
-WHERE configuration = ${configuration:sqlstring} AND $__timeFilter(opened_at)
+WHERE configuration = ${{configuration:sqlstring}} AND $__timeFilter(opened_at){of_key}
 ORDER BY opened_at LIMIT 500
 """
 
 
-def _alert_marks() -> dashboard.AnnotationQuery:
-    query = Sql(ALERT_MARKS, over_time=False, ref="Alerts")
+def _alert_marks(key: str) -> dashboard.AnnotationQuery:
+    query = Sql(alert_marks(key), over_time=False, ref="Alerts")
     marks = dashboard.AnnotationQuery().name("Alerts").datasource(STORE).target(query)
     return marks.enable(True).icon_color(RED)
 

@@ -83,4 +83,5 @@ def build() -> Dashboard:
                 addresses=["address"],
             ),
         ],
+        marked=_KEY,
     )

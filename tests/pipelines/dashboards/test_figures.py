@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from connectors.store import Store, schema
-from pipelines.dashboards import company, panels
+from pipelines.dashboards import company
 from pipelines.dashboards.asking import Scope
 from pipelines.dashboards.building import BOARDS, Span, as_json
 from pipelines.dashboards.checking import answer, variables
@@ -116,16 +116,20 @@ def test_a_companys_variable_has_the_most_spoken_of_first(
     assert [name for (name,) in answer(company.COMPANIES, filled, scope).rows] == expected
 
 
+@pytest.mark.parametrize("board", KEYS)
 def test_alerts_are_marked_where_they_opened(
-    filled: Store, scope: Scope, raws: dict[int, Raw]
+    board: str, filled: Store, scope: Scope, raws: dict[int, Raw]
 ) -> None:
-    alerts = raws[400].table("alerts", "opened_at").sort_values("opened_at")
+    (mark,) = [one for one in as_json(BOARDS[board]())["annotations"]["list"] if "target" in one]
+    alerts = raws[400].table("alerts", "opened_at")
+    if board != MOOD:
+        alerts = alerts[alerts.key == KEYS[board]]
     ended = alerts.resolved_at.fillna(alerts.updated_at)
     expected = sorted(
         (one.opened_at, end, f"{one.key}, {one.kind}", one.severity)
         for one, end in zip(alerts.itertuples(), ended, strict=True)
     )
-    assert sorted(answer(panels.ALERT_MARKS, filled, scope).rows) == expected
+    assert sorted(answer(mark["target"]["rawSql"], filled, scope).rows) == expected
 
 
 def test_a_day_is_the_sum_of_its_hours(filled: Store) -> None:
