@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from connectors.lateness import LateMessage
 from connectors.store import Transaction
-from connectors.store.schema import messages
+from connectors.store.schema import late_messages, messages
 from pipelines.records import Tagged
 from pipelines.rows import tag_rows
 
@@ -51,6 +51,12 @@ def list_late(tx: Transaction, late: Iterable[LateMessage], run_id: str | None) 
             for one in late
         ],
     )
+
+
+def is_copy(tx: Transaction, late: LateMessage) -> bool:
+    """Whether a message of this id is there that was on time."""
+    listed = select(late_messages.c.message_id).where(late_messages.c.message_id == late.message.id)
+    return bool(_stored(tx, [late.message.id])) and not tx.rows(listed)
 
 
 def _stored(tx: Transaction, ids: Sequence[str]) -> set[str]:

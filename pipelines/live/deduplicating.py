@@ -22,20 +22,37 @@ _SHARDS = 64
 """Over how many keys the ids are spread: the most workers that can share the tagging."""
 
 
+_ALWAYS = 1000
+"""So many ids of a shard are remembered, however old they are."""
+
+Entry = tuple[int, str]
+"""Event time in microseconds, and id."""
+
+
 def keyed(arrival: Arrival) -> tuple[int, Arrival]:
     """A message, late or not, under the shard of its id."""
     return zlib.crc32(arrival.message.id.encode()) % _SHARDS, arrival
 
 
 class _Seen:
-    """The ids of a shard, and how long the log is that they were restored from."""
+    """The ids of a shard. `logged`: how long the log is; `kept`: how long when last shortened."""
 
-    def __init__(self, horizon_hours: int, log: Iterable[tuple[int, str]]) -> None:
-        self.core = Deduplication(horizon_hours)
+    def __init__(self, horizon_hours: int, log: Iterable[Entry]) -> None:
+        self.horizon_hours = horizon_hours
+        self.kept = 0
+        self.restore(log)
+
+    def restore(self, log: Iterable[Entry]) -> None:
+        self.core = Deduplication(self.horizon_hours)
         self.logged = 0
         for at, name in log:
             self.logged += 1
             self.core.first(name, at)
+
+    @property
+    def long(self) -> bool:
+        """Whether most of the log may be of the past."""
+        return self.logged > 2 * (self.kept + _ALWAYS)
 
 
 class DeduplicateArrivals(beam.DoFn):
@@ -65,21 +82,24 @@ class DeduplicateArrivals(beam.DoFn):
             return
         log.add((at, message.id))
         seen.logged += 1
-        if arrival.watermark:  # and not the message: one partition may be days ahead of another
-            seen.core.forget(micros(arrival.watermark))
-            if seen.logged > 2 * len(seen.core) + 1000:
-                self._compact(log, seen, micros(arrival.watermark))
+        if arrival.watermark and seen.long:
+            self._shorten(log, seen, micros(arrival.watermark))
         if arrival.frontier is None:
             yield message
         else:
             metrics().late(arrival.reason)
             yield TaggedOutput(LATE, LateMessage(message, arrival.frontier, arrival.reason))
 
-    def _compact(self, log: Any, seen: _Seen, watermark: int) -> None:
-        """Takes out of the log what is beyond the horizon."""
+    def _shorten(self, log: Any, seen: _Seen, watermark: int) -> None:
+        """Takes out of the log what is beyond the horizon of the watermark. Not of the message: one
+        partition may be days ahead of another. And not what came last: when history is read at
+        once, days may pass between a message and its copy behind it."""
+        entries = list(log.read())
         oldest = (watermark // HOUR - self._horizon_hours) * HOUR
-        kept = [entry for entry in log.read() if entry[0] >= oldest]
+        past = [entry for entry in entries[:-_ALWAYS] if entry[0] >= oldest]
+        kept = past + entries[-_ALWAYS:]
         log.clear()
         for entry in kept:
             log.add(entry)
-        seen.logged = len(kept)
+        seen.restore(kept)
+        seen.kept = len(kept)

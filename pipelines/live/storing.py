@@ -19,7 +19,7 @@ from connectors.kafka.progress import Progress, encode_progress
 from connectors.lateness import LateMessage
 from connectors.message import Message
 from connectors.store import Store, Transaction
-from pipelines.late import list_late
+from pipelines.late import is_copy, list_late
 from pipelines.metrics.instruments import metrics
 from pipelines.outgoing import Publisher, dead_letter_records, tagged_records
 from pipelines.records import Tagged
@@ -139,9 +139,18 @@ class StoreLate(beam.DoFn):
 
     def process(self, late: LateMessage) -> Iterator[Message]:
         began = journey.now()
-        self._store.write(lambda tx: list_late(tx, [late], self._run_id))
+        if not self._store.write(lambda tx: self._listed(tx, late)):
+            metrics().duplicates(1)
+            return
         journey.stored([late.message], began, late=late.reason)
         yield late.message
+
+    def _listed(self, tx: Transaction, late: LateMessage) -> bool:
+        """False for a copy of a message that was on time, from beyond what is deduplicated."""
+        if is_copy(tx, late):
+            return False
+        list_late(tx, [late], self._run_id)
+        return True
 
 
 class StoreDeadLetters(beam.DoFn):

@@ -71,7 +71,6 @@ class Trial:
         self._server = server
         self._settings = KafkaSettings(brokers=broker.address, stall_seconds=600)
         self.live, self.replayed = self._database("live"), self._database("replayed")
-        self._sent = 0
         create_topic(self._settings, TOPIC, PARTITIONS)
 
     def run(self, targets: Sequence[str], chance: random.Random) -> dict[str, Difference]:
@@ -82,7 +81,7 @@ class Trial:
         self._start()
         for target, moment in zip(targets, moments, strict=True):
             self._reach(moment)
-            print(f"{self.read():>7,} records read: killing {target}", flush=True)
+            print(f"{self.read() or 0:>7,} records read: killing {target}", flush=True)
             self._kill(target)
         self._finish()
         sending.join()
@@ -93,8 +92,9 @@ class Trial:
         )
         return differences(self.live, self.replayed)
 
-    def read(self) -> int:
-        """Records of which something is in the store; duplicates are known by those behind them."""
+    def read(self) -> int | None:
+        """Records of which something is in the store; duplicates are known by those behind them.
+        None where the store is away."""
         query = (
             'SELECT coalesce(sum(most), 0) FROM (SELECT max("offset") + 1 AS most FROM messages '
             "GROUP BY partition) AS parts"
@@ -104,7 +104,7 @@ class Trial:
                 ((count,),) = connection.execute(query).fetchall()
                 return int(count)
         except psycopg.OperationalError:
-            return 0
+            return None
 
     def close(self) -> None:
         """Ends what is left of it."""
@@ -136,15 +136,19 @@ class Trial:
             )
 
     def _send(self) -> None:
-        """Never far ahead of the job, so that it is going on while parts are killed."""
+        """Never far ahead of the job, so that it is going on while parts are killed; but news does
+        not wait for a store that is away."""
         for done in send(self._settings, TOPIC, self._records):
-            self._sent = done
-            while done - self.read() > _AHEAD and self._live.poll() is None:
+            while self._is_far(done) and self._live.poll() is None:
                 time.sleep(0.2)
+
+    def _is_far(self, sent: int) -> bool:
+        read = self.read()
+        return read is not None and sent - read > _AHEAD
 
     def _reach(self, moment: float) -> None:
         deadline = time.monotonic() + _STUCK_SECONDS
-        while self.read() < moment:
+        while (self.read() or 0) < moment:
             self._check(deadline)
             time.sleep(0.2)
 
