@@ -12,16 +12,11 @@ from pathlib import Path
 
 import psycopg
 
+from infra.postgresql.server import programs as programs
+
 _DEADLINE = 60.0
-_VERSIONS = Path("/usr/lib/postgresql")
 _SERVERS_USER = "postgres"
 """PostgreSQL refuses to run as root."""
-
-
-def programs() -> Path | None:
-    """The folder with `initdb` and `postgres` of the newest version that is installed."""
-    found = [path.parent for path in _VERSIONS.glob("*/bin/initdb")]
-    return max(found, key=lambda path: int(path.parent.name)) if found else None
 
 
 class Server:
