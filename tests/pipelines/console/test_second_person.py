@@ -133,8 +133,8 @@ def test_a_dead_delivery_is_tried_again(url: str, store: Store) -> None:
     assert emil.post("/deliveries/dead/retry").status_code == 404
     (row,) = store.rows(select(deliveries))
     assert (row["state"], row["attempts"]) == ("pending", 0)
-    last = store.events()[-2:]  # the log-in of nobody came between
-    assert ("requeued", "emil") in [(one["event"], one["actor"]) for one in last]
+    last = store.events()[-1]
+    assert (last["event"], last["actor"]) == ("requeued", "emil")
 
 
 def test_where_nothing_is_there_the_pages_say_so(tmp_path: Path) -> None:
@@ -146,3 +146,40 @@ def test_where_nothing_is_there_the_pages_say_so(tmp_path: Path) -> None:
         assert "No rules were ever in force" in carl.get("/rules").text
         assert "None." in carl.get("/silences").text
         assert "None." in carl.get("/deliveries").text
+
+
+def test_log_ins_that_work_fail_and_are_not_looked_at_are_in_the_ledger(
+    url: str, store: Store
+) -> None:
+    known = len(store.events())
+    stranger = Visitor(url)
+    for _ in range(5):
+        assert stranger.log_in("ann", "a wrong password").status_code == 401
+    for _ in range(3):
+        assert stranger.log_in("ann", "a wrong password").status_code == 429
+    assert stranger.log_in("a password typed here", "x").status_code == 401
+    assert stranger.log_in("emil").status_code == 303
+    assert stranger.post("/logout").status_code == 303
+    rows = store.events()[known:]
+    assert [(row["event"], row["subject"], row["actor"]) for row in rows] == [
+        *[("log-in-refused", "user:ann", "foreshock")] * 5,
+        ("log-in-throttled", "user:ann", "foreshock"),
+        ("log-in-refused", "user", "foreshock"),
+        ("logged-in", "user:emil", "emil"),
+        ("logged-out", "user:emil", "emil"),
+    ]
+    assert all(row["details"] == {"address": "127.0.0.1"} for row in rows[:-1])
+    page = Visitor(url, "ada").get("/users").text
+    assert "log-in-throttled" in page
+
+
+def test_a_correction_is_in_the_ledger_and_so_is_what_admins_do(url: str, store: Store) -> None:
+    cleo, ada = Visitor(url, "cleo"), Visitor(url, "ada")
+    fields = {"message_id": "other", "head": "sentiment", "label": "neutral"}
+    assert cleo.post("/corrections", fields).status_code == 303
+    row = store.events()[-1]
+    assert (row["event"], row["actor"], row["details"]["label"]) == ("corrected", "cleo", "neutral")
+    assert row["details"]["found"] == "negative"
+    assert ada.post("/users/emil/role", {"role": "analyst"}).status_code == 303
+    assert ada.post("/users/emil/role", {"role": "engineer"}).status_code == 303
+    assert said(store, "user:emil")[-2:] == [("user-role-set", "ada")] * 2
