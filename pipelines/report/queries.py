@@ -4,6 +4,7 @@ Every function takes an open connection, so that one report is one view of the s
 aware and UTC; a period is a pair (start, end), its end excluded.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,7 +33,10 @@ _MONDAY = 3 * 86400
 _IDS_AT_ONCE = 400
 """SQLite takes a limited number of parameters in one statement."""
 
-_stats = schema.window_stats.c
+_stats, _days = schema.window_stats.c, schema.window_days.c
+
+_CHANGING = ("messages", "abstained", "negative", "new_negative")
+"""What `Change` has of a key before and since."""
 
 
 class Period(NamedTuple):
@@ -193,22 +197,50 @@ def keys(connection: Connection, configuration: str, prefix: str) -> list[str]:
 def changes(
     connection: Connection, configuration: str, prefix: str, moment: datetime, span: Period
 ) -> list[Change]:
-    """Counts before and since `moment`, within `span`, of each key that begins with `prefix`."""
+    """Counts before and since `moment`, within `span`, of each key that begins with `prefix`.
+
+    Whole days before the moment come from the sums of days, the rest from the hours.
+    """
+    days = Period(_midnight(span.start + timedelta(days=1, microseconds=-1)), _midnight(moment))
+    edges = [Period(span.start, days.start), Period(days.end, span.end)]
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    if days.end > days.start:
+        for row in connection.execute(_before(configuration, prefix, days)).mappings():
+            found[row["key"]].update({f"{name}_before": int(row[name]) for name in _CHANGING})
+    else:
+        edges = [span]
     columns = {
         f"{name}_{part}": func.sum(case((inside, _SUMS[name]), else_=0))
-        for name in ("messages", "abstained", "negative", "new_negative")
+        for name in _CHANGING
         for part, inside in (("before", _stats.start < moment), ("since", _stats.start >= moment))
     }
-    query = (
+    hours = (
         select(_stats.key, *(column.label(name) for name, column in columns.items()))
-        .where(*_of(configuration, HOUR), *_during(span))
-        .where(_stats.key.startswith(prefix, autoescape=True))
+        .where(*_of(configuration, HOUR), _stats.key.startswith(prefix, autoescape=True))
         .group_by(_stats.key)
     )
+    for edge in edges:  # one by one: SQLite would read all between them
+        for row in connection.execute(hours.where(*_during(edge))).mappings():
+            found[row["key"]].update({name: int(row[name]) for name in columns})
     return [
-        Change(key=row["key"], **{name: int(row[name]) for name in columns})
-        for row in connection.execute(query).mappings()
+        Change(key=key, **{name: counts[name] for name in columns}) for key, counts in found.items()
     ]
+
+
+def _before(configuration: str, prefix: str, days: Period) -> Select[Any]:
+    """The sums over whole days of each key."""
+    sums = (func.sum(_days[name]).label(name) for name in _CHANGING)
+    return (
+        select(_days.key, *sums)
+        .where(_days.configuration == configuration)
+        .where(_days.start >= days.start, _days.start < days.end)
+        .where(_days.key.startswith(prefix, autoescape=True))
+        .group_by(_days.key)
+    )
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def worst_hours(
