@@ -1,5 +1,6 @@
 """Signed heads of the ledger reach who keeps them, at intervals and at the end of a run."""
 
+import json
 import sys
 import threading
 import time
@@ -168,18 +169,23 @@ def test_no_head_goes_out_of_a_broken_chain(
     assert not (tmp_path / "heads").exists()
 
 
+@pytest.mark.parametrize("verb", ["alerts run --once", "replay few.jsonl"])
 def test_a_run_ends_with_a_head_of_all_it_wrote(
+    verb: str,
     keys: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {"id": "1", "created_at": "2014-01-01T09:00:00Z", "text": "Profit falls"}
+    Path("few.jsonl").write_text(f"{json.dumps(row)}\n", encoding="utf-8")
     database, file = f"sqlite:///{tmp_path}/store.db", tmp_path / "heads.jsonl"
     with Store.open(database) as store:
         stored(store)
     config = tmp_path / "foreshock.toml"
     config.write_text(f'[heads]\nkey_file = "{keys[0]}"\nfile = "{file}"\n', encoding="utf-8")
-    words = ("alerts", "run", "--once", "--database", database, "--config", str(config))
+    words = (*verb.split(), "--database", database, "--config", str(config))
     monkeypatch.setattr(sys, "argv", ["foreshock", *words])
     with pytest.raises(SystemExit) as ended:
         run()
