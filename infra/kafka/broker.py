@@ -101,7 +101,7 @@ class Broker:
     @property
     def process(self) -> int | None:
         """The number of its process, where it was started here."""
-        return self._process and self._process.pid
+        return self._process.pid if self._process else None
 
     def start(self) -> None:
         """Starts it and waits until it answers; raises BrokerFailed."""
