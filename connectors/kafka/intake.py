@@ -140,6 +140,17 @@ class Intake:
 
     def _rise(self) -> None:
         """The watermark is where the slowest active partition is, and never falls."""
+        slowest = self._slowest()
+        # When a backlog is read, one partition may be far ahead before an idle one that has woken
+        # brings its first message. At the pace of the news it is not worth a question.
+        if slowest and slowest - self._reached > self._bounds.disorder:
+            self._wake()
+            slowest = self._slowest()
+        if slowest and slowest > self._reached:
+            self._watermark = slowest
+
+    def _slowest(self) -> datetime | None:
+        """What all active partitions have reached; None where one has brought nothing yet."""
         active = []
         for number in self._open():
             one = self._partitions[number]
@@ -148,8 +159,14 @@ class Intake:
             if one.role == "active":
                 active.append(one.reached)
         known = [at for at in active if at]
-        if active and len(known) == len(active) and min(known) > self._reached:
-            self._watermark = min(known)
+        return min(known) if active and len(known) == len(active) else None
+
+    def _wake(self) -> None:
+        """Idle partitions that hold something to read are idle no more."""
+        idle = {number for number in self._open() if self._partitions[number].role == "idle"}
+        for number in idle - self._read_whole(idle):
+            self._partitions[number].role = "active"
+            self._partitions[number].brought = self._clock()
 
     @property
     def _reached(self) -> datetime:

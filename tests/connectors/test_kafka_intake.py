@@ -189,6 +189,23 @@ def test_the_slowest_active_partition_holds_the_watermark_and_an_idle_one_does_n
         assert intake.progress.watermark == at(1190)  # it never falls
 
 
+def test_an_idle_partition_that_has_woken_is_not_passed_while_a_backlog_is_read(
+    kafka_settings: KafkaSettings, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an outage: all partitions have gone on, and one poll brings those of one of them."""
+    monkeypatch.setattr(reader, "_RECORDS_AT_ONCE", 50)
+    idle = Progress(
+        {0: Stand(0), 1: Stand(0, role="idle"), 2: Stand(0, role="idle")}, watermark=at(0)
+    )
+    write(kafka_settings, topic, [value(f"a{n}", 60 * n) for n in range(1, 200)], partition=0)
+    write(kafka_settings, topic, [value(f"c{n}", 60 * n) for n in range(1, 200)], partition=2)
+    with opened(kafka_settings, topic, idle) as intake:
+        items = taken(intake, read_to({0: 199, 2: 199}))
+        assert not [one for one in items if isinstance(one, LateMessage)]
+        assert intake.progress.watermark == at(60 * 199 - 10)
+        assert intake.progress.partitions[1].role == "idle"  # it has nothing
+
+
 def test_an_idle_partition_stays_idle_where_it_goes_on_from_a_checkpoint(
     kafka_settings: KafkaSettings, topic: str
 ) -> None:

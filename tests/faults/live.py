@@ -152,6 +152,13 @@ class Trial:
             self._check(deadline)
             time.sleep(0.2)
 
+    def _wait_for_worker(self) -> None:
+        """A job that does not find its broker when it is begun says so and ends."""
+        deadline = time.monotonic() + _STUCK_SECONDS
+        while not self._cluster.workers():
+            self._check(deadline)
+            time.sleep(0.2)
+
     def _finish(self) -> None:
         deadline = time.monotonic() + _STUCK_SECONDS
         while self._live.poll() is None:
@@ -182,6 +189,7 @@ class Trial:
             self._server.start()
             self._broker.start()
             self._start()
+            self._wait_for_worker()
         else:
             for pid in self._cluster.processes().get(target, []):
                 os.kill(pid, signal.SIGKILL)
