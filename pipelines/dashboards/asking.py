@@ -86,6 +86,10 @@ def _filled(
         column, wanted = found[1].strip(), found[2].strip().strip("'")
         return group.format(column, interval if wanted == "$__interval" else _seconds(wanted))
 
+    def quoted(found: re.Match[str]) -> str:
+        value = scope.values.get(found[1])
+        return found[0] if value is None else "'" + value.replace("'", "''") + "'"
+
     start, end = moment(scope.start), moment(scope.end)
     sql = re.sub(r"\$__timeGroup\(([^,()]+),([^,()]+)\)", grouped, sql)
     sql = re.sub(r"\$__timeFilter\(([^()]+)\)", rf"\1 BETWEEN {start} AND {end}", sql)
@@ -97,9 +101,8 @@ def _filled(
         "$__interval_ms": str(interval * 1000),
     }.items():
         sql = sql.replace(name, value)
-    for name, value in scope.values.items():
-        quoted = value.replace("'", "''")
-        sql = sql.replace(f"${{{name}:sqlstring}}", f"'{quoted}'")
+    # At once: what looks like a variable in a value is text.
+    sql = re.sub(r"\$\{(\w+):sqlstring\}", quoted, sql)
     if left := re.search(r"\$(__\w+|\{\w+[^}]*\}|[A-Za-z]\w*)", _without_strings(sql)):
         raise QueryError(f"{left[0]} is no macro or variable that is known here")
     return sql

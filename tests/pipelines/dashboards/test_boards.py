@@ -119,3 +119,6 @@ def test_values_of_variables_stay_values() -> None:
     scope = Scope(NOW, NOW, {"company": "x'; DROP TABLE tags; --"})
     filled = for_postgresql("SELECT ${company:sqlstring}", scope)
     assert filled == "SELECT 'x''; DROP TABLE tags; --'"
+    scope = Scope(NOW, NOW, {"company": "${topic:sqlstring}", "topic": " OR 1=1 --"})
+    filled = for_postgresql("SELECT ${company:sqlstring}, ${topic:sqlstring}", scope)
+    assert filled == "SELECT '${topic:sqlstring}', ' OR 1=1 --'"
