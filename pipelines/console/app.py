@@ -19,6 +19,7 @@ from pipelines.console.access import LogInFirst, Refused, by_session
 from pipelines.console.context import Console
 from pipelines.console.pages import (
     alert,
+    dashboards,
     deliveries,
     entry,
     ledger,
@@ -49,7 +50,19 @@ def build(console: Console) -> FastAPI:
     )
     app.state.console = console
     app.add_middleware(Shield, hosts=console.settings.hosts, secure=console.secure)
-    pages = (entry, queue, alert, mood, messages, silences, rules, deliveries, ledger, people)
+    pages = (
+        entry,
+        queue,
+        alert,
+        mood,
+        dashboards,
+        messages,
+        silences,
+        rules,
+        deliveries,
+        ledger,
+        people,
+    )
     for module in pages:
         app.include_router(module.router, include_in_schema=False)
     app.include_router(api.router, prefix=API)

@@ -21,6 +21,7 @@ from alerting.inert import exact
 from alerting.spike import SEVERITIES
 from pipelines.console.access import Caller
 from pipelines.console.context import console
+from pipelines.dashboards import pictures
 from pipelines.manifest import VERSION
 from pipelines.report import document, inert, wording
 from pipelines.report.figures import Figure
@@ -48,7 +49,7 @@ def assets() -> Mapping[str, Asset]:
         "report.css": document.themes() + report.joinpath("report.css").read_text("utf-8"),
         "report.js": report.joinpath("report.js").read_text("utf-8"),
         "plotly.js": get_plotlyjs(),
-        "console.css": (_HERE / "static/console.css").read_text("utf-8"),
+        "console.css": (_HERE / "static/console.css").read_text("utf-8") + pictures.style(),
         "console.js": (_HERE / "static/console.js").read_text("utf-8"),
         "icon.svg": (_HERE / "static/icon.svg").read_text("utf-8"),
     }

@@ -189,6 +189,12 @@ def subject_path(key: str) -> str | None:
     return f"/{folder}/{quote(name, safe='')}" if folder else None
 
 
+def dashboard_path(key: str) -> str:
+    """The dashboard of a company or a topic."""
+    kind, _, name = key.partition(":")
+    return f"/dashboards/{'company' if kind == 'entity' else kind}/{quote(name, safe='')}"
+
+
 def _last(connection: Connection, configuration: str, days: int) -> Period | None:
     whole = queries.period(connection, configuration)
     if whole is None:

@@ -9,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from connectors.store import Store
 from pipelines.dashboards import charts
 from pipelines.dashboards.asking import OnlyPostgresql, Scope
@@ -70,10 +72,16 @@ def write(
     page = document.document(
         template,
         {chart.id: chart.figure for chart in drawn},
+        panels=Markup(style()),  # noqa: S704 - ours
         boards=views,
         period=f"{wording.time(shown[0])} – {wording.time(shown[1])}",
     )
     document.write(path, page)
+
+
+def style() -> str:
+    """The style sheet of panels; it has a rule for each width that one has."""
+    return files(__package__).joinpath("pictures.css").read_text(encoding="utf-8")
 
 
 def view(board: Board, store: Store, scope: Scope) -> BoardView:

@@ -90,6 +90,7 @@ def _subject(
         kind=key.partition(":")[0],
         key=inert.visible(key.partition(":")[2]),
         address=views.subject_path(key),
+        dashboard=views.dashboard_path(key),
         mood=mood,
         days=days,
         periods=_PERIODS,

@@ -13,6 +13,7 @@ from connectors.store import Store
 from connectors.store.schema import messages
 from models.training.corrections import read_corrections
 from pipelines.audit import prove
+from pipelines.dashboards.building import boards
 from pipelines.export import pdf
 from tests.pipelines.console.visiting import Visitor, populate, serving
 from tests.pipelines.ledgers import CLOCK, stored
@@ -132,6 +133,8 @@ def test_every_page_answers_on_postgresql(postgresql_url: str) -> None:
             *(f"/alerts?order={order}" for order in ("severe", "newest", "oldest")),
             f"/alerts/{first}",
             "/mood",
+            "/dashboards",
+            *(f"/dashboards/{name}" for name in ("company", "topic", "alerts", "health")),
             "/messages?q=Boeing&company=A&sentiment=negative",
             "/ledger",
             "/account",
@@ -152,6 +155,26 @@ def test_company_and_topic_show_what_was_counted_for_them(visitor: VisitorNamed)
     assert ann.get("/topics/Earnings").status_code == 200
     assert ann.get("/companies/NOBODY").status_code == 404
     assert ann.get("/topics/Fed%20%7C%20Central%20Banks").status_code == 404
+
+
+def test_dashboards_are_drawn_as_grafana_would(visitor: VisitorNamed) -> None:
+    ann = visitor("ann")
+    for board in boards(None, CLOCK):
+        name = board["uid"].removeprefix("foreshock-")
+        page = ann.get(f"/dashboards/{name}").text
+        ours = [panel for panel in board["panels"] if "rawSql" in panel["targets"][0]]
+        assert [panel for panel in ours if f"<h3>{panel['title']}</h3>" not in page] == []
+    assert 'href="/dashboards/company/AMZN"' in ann.get("/companies/AMZN").text
+    page = ann.get("/dashboards/company/AMZN?days=1").text
+    assert "Company: <bdi>AMZN</bdi>" in page
+    assert 'href="/dashboards/company/AMZN?days=7"' in page
+
+
+@pytest.mark.parametrize(
+    "path", ["nothing", "company/NOBODY", "company/x'%20OR%201=1--", "mood/AMZN", "topic/AMZN"]
+)
+def test_a_dashboard_of_what_is_not_there_is_not_found(visitor: VisitorNamed, path: str) -> None:
+    assert visitor("ann").get(f"/dashboards/{path}").status_code == 404
 
 
 def test_a_search_finds_words_whatever_their_case_and_all_of_them(visitor: VisitorNamed) -> None:

@@ -64,6 +64,11 @@ def test_a_browser_draws_it_without_network_or_errors(page: Path, tmp_path: Path
         browser.close()
 
 
+def test_the_style_sheet_knows_every_width() -> None:
+    widths = {panel["gridPos"]["w"] for board in boards(None, NOON) for panel in board["panels"]}
+    assert [width for width in widths if f".span-{width}{{" not in pictures.style()] == []
+
+
 def test_a_figure_holds_the_rows_of_the_answer() -> None:
     answer = Answer(["time", "negative", "usual"], [(Decimal(0), Decimal(3), 1.5), (60, 4, None)])
     figure = charts.stacked(answer, 60, 200, [30.0])
