@@ -38,9 +38,14 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grafana:
-    """One Grafana, by its address and a service account's token."""
+    """One Grafana, by its address and a service account's token; raises GrafanaError for an address
+    of another kind."""
 
     def __init__(self, url: str, token: str | None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise GrafanaError(
+                f"{url} is no address of a Grafana: write https://HOST or http://HOST"
+            )
         self._url = url
         self._api = GrafanaApi.from_url(url, credential=token)
 

@@ -147,3 +147,9 @@ def test_each_alert_is_marked_once(
     assert len(grafana.annotations) == len(alerts)
     # A store of history: that is what the dashboards show at first.
     assert grafana.boards["foreshock-mood"]["time"]["from"].startswith("2014-")
+
+
+def test_an_address_without_http_is_refused(push: Foreshock) -> None:
+    code, _, err = push("--grafana", "grafana.example.org")
+    assert code == 1
+    assert "write https://HOST" in " ".join(err.split())
