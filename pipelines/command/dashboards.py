@@ -77,7 +77,7 @@ def ask(
     from pipelines.dashboards import building
     from pipelines.dashboards.checking import check
 
-    given = dict(map(_pair, variable or ()))
+    given = _given(variable)
     with Store.existing(database) as store:
         shown = building.history(store)
         done = [
@@ -102,6 +102,7 @@ def draw(
     """Draw what the dashboards show as one HTML page, for where there is no Grafana."""
     from pipelines.dashboards import building, pictures
 
+    given = _given(variable)
     now = datetime.now(UTC)
     with Store.existing(database) as store:
         held = building.history(store)
@@ -110,7 +111,7 @@ def draw(
         shown = held if building.is_history(held, now) else (now - building.STREAM, now)
         boards = building.boards(held, now)
         try:
-            pictures.write(target, boards, store, shown, dict(map(_pair, variable or ())))
+            pictures.write(target, boards, store, shown, given)
         except OSError as error:
             _fail(f"{target} cannot be written: {error.strerror}")
     out.print(f"Dashboards: {target.resolve()}", soft_wrap=True)
@@ -171,11 +172,22 @@ def _history(database: str | None) -> "Span | None":
         return building.history(store)
 
 
-def _pair(given: str) -> tuple[str, str]:
-    name, equals, value = given.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"{given!r} is no NAME=VALUE", param_hint="--variable")
-    return name, value
+def _given(variables: list[str] | None) -> dict[str, str]:
+    from pipelines.dashboards import building
+
+    given = {}
+    known = building.variables()
+    for one in variables or ():
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{one!r} is no NAME=VALUE", param_hint="--variable")
+        if name not in known:
+            raise typer.BadParameter(
+                f"no dashboard has a variable {name!r}: they have {', '.join(known)}",
+                param_hint="--variable",
+            )
+        given[name] = value
+    return given
 
 
 def _print(done: "list[Checked]") -> None:

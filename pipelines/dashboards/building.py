@@ -58,6 +58,12 @@ def boards(shown: Span | None, now: datetime) -> list[Board]:
     return found
 
 
+def variables() -> list[str]:
+    """The names of what can be chosen on the dashboards; data sources are not meant."""
+    lists = (as_json(build())["templating"]["list"] for build in BOARDS.values())
+    return sorted({one["name"] for held in lists for one in held if one["type"] != "datasource"})
+
+
 def as_json(board: Dashboard) -> Board:
     """The dashboard as plain values."""
     plain: Board = json.loads(json.dumps(board, cls=JSONEncoder))

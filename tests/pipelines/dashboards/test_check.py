@@ -83,6 +83,14 @@ def test_a_query_that_fails_is_named_and_ends_with_1(
     assert "nowhere" in failed["detail"]
 
 
+def test_a_variable_that_no_dashboard_has_is_refused(foreshock: Foreshock, tmp_path: Path) -> None:
+    Store.open(tmp_path / "empty.db").close()
+    database = f"sqlite:///{tmp_path}/empty.db"
+    code, _, err = foreshock("check", "--database", database, "--variable", "ticker=BA")
+    assert code == 2
+    assert "company, configuration, topic" in " ".join(err.split())
+
+
 def test_a_prometheus_that_is_not_there_is_a_failure(filled: Store, shown: Span) -> None:
     health = boards(shown, NOON)[-1]
     done = list(check(health, filled, shown, prometheus="http://127.0.0.1:9"))
