@@ -295,6 +295,8 @@ class Store(Closing):
 def _engine(url: str | Path, busy_seconds: float) -> Engine:
     try:
         parsed = _parsed(url)
+        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+            raise StoreError(f"a store is SQLite or PostgreSQL, not {parsed.get_backend_name()}")
         engine = create_engine(parsed, json_serializer=lambda value: encode_json(value).decode())
     except ImportError as error:
         raise StoreError(f"the driver for {parsed} is not installed: {error}") from error
@@ -304,8 +306,6 @@ def _engine(url: str | Path, busy_seconds: float) -> Engine:
         ) from error
     if engine.dialect.name == "sqlite":
         _set_up_sqlite(engine, busy_seconds)
-    elif engine.dialect.name != "postgresql":
-        raise StoreError(f"a store is SQLite or PostgreSQL, not {engine.dialect.name}")
     return engine
 
 
