@@ -29,7 +29,7 @@ setup-test: $(VENV)/.installed-test
 $(VENV)/.installed: pyproject.toml constraints.txt infra/setup/venv.sh
 	@infra/setup/venv.sh $(PYTHON) $(VENV)
 	@echo "Installing Foreshock into $(VENV) (about a minute)"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[postgresql,traces]'
 	@touch $@
 
 # The tests train a tiny model, so they need PyTorch; the report is looked at in a real browser,
