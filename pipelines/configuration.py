@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from pydantic import ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -211,5 +212,16 @@ def load_configuration(path: Path | None = None) -> Configuration:
         ValueError,
     ) as error:  # msgspec's is a ValueError
         where = f"The configuration {path}" if path else "The configuration in the environment"
-        detail = " ".join(str(error).split())
-        raise ConfigurationError(f"{where} cannot be used: {detail}") from error
+        raise ConfigurationError(f"{where} cannot be used: {_detail(error)}") from error
+
+
+def _detail(error: Exception) -> str:
+    """What is wrong; of what pydantic refuses without the value, which may be a secret."""
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())
+    return "; ".join(
+        f"there is no section [{one['loc'][0]}]"
+        if one["type"] == "extra_forbidden"
+        else f"[{one['loc'][0]}]: {one['msg']}"
+        for one in error.errors()
+    )

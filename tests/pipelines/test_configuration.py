@@ -33,6 +33,15 @@ def test_what_is_not_known_or_not_possible_is_refused(text: str, tmp_path: Path)
         load_configuration(path)
 
 
+def test_a_section_that_is_not_known_is_named_and_its_values_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "foreshock.toml"
+    path.write_text("tag = 3\n[chanels.desk]\npassword = 'hunter2'\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"no section \[chanels\]") as caught:
+        load_configuration(path)
+    assert "[tag]: " in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_models_and_device_are_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "foreshock.toml"
     path.write_text("[tag]\nmodel = 'a'\ntopic_model = 'b'\n", encoding="utf-8")
