@@ -1,5 +1,5 @@
-"""From a fault in Foreshock to whoever is on duty: a real page of metrics, Prometheus with our rules (a
-second for each of their minutes), Alertmanager, and its webhook."""
+"""From a fault in Foreshock to whoever is on duty: a real page of metrics, Prometheus with our
+rules (a second for each of their minutes), Alertmanager, and its webhook."""
 
 import time
 from collections.abc import Iterator
