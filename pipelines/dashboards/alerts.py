@@ -49,7 +49,7 @@ GROUP BY 1 ORDER BY 1
 """
 
 OPENED = f"""
-SELECT $__timeGroup(opened_at, $__interval) AS "time",
+SELECT $__timeGroup(opened_at, $__interval, 0) AS "time",
   {_COUNTED}
 FROM alerts
 WHERE {sql.OF_RULES} AND $__timeFilter(opened_at)

@@ -1,4 +1,5 @@
-"""What Grafana makes of a panel's query before it asks the store: macros and variables put in.
+"""What Grafana makes of a panel's query before it asks the store: macros and variables put in; and
+of the answer: rows where the store has none.
 
 For PostgreSQL as Grafana's data source does it, so that a query that answers here answers there;
 for SQLite with the few replacements that its SQL needs.
@@ -8,9 +9,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 _STEPS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800)
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_TIME_GROUP = r"\$__timeGroup\(([^,()]+),([^,()]+)(?:,\s*(0|NULL))?\)"
+
+Rows = list[tuple[Any, ...]]
 
 
 class QueryError(Exception):
@@ -58,6 +63,19 @@ def for_sqlite(sql: str, scope: Scope, interval: int = 60) -> str:
     return filled
 
 
+def without_holes(sql: str, rows: Rows, scope: Scope, interval: int) -> Rows:
+    """The rows with one for each interval of the time shown, where the query's `$__timeGroup` names
+    a value for those that the store has not. No rows stay none."""
+    group = re.search(_TIME_GROUP, sql)
+    if not rows or group is None or group[3] is None:
+        return rows
+    value = None if group[3] == "NULL" else int(group[3])
+    first = int(scope.start.timestamp()) // interval * interval
+    times = range(first, int(scope.end.timestamp()) + 1, interval)
+    found, hole = {int(row[0]): row for row in rows}, [value] * (len(rows[0]) - 1)
+    return [found.get(at, (at, *hole)) for at in times]
+
+
 _OF_SQLITE = (
     (
         r"CROSS JOIN LATERAL \(SELECT \* FROM (\w+ \w)\s+WHERE (.*?)\s+LIMIT \d+\) AS \w",
@@ -91,7 +109,7 @@ def _filled(
         return found[0] if value is None else "'" + value.replace("'", "''") + "'"
 
     start, end = moment(scope.start), moment(scope.end)
-    sql = re.sub(r"\$__timeGroup\(([^,()]+),([^,()]+)\)", grouped, sql)
+    sql = re.sub(_TIME_GROUP, grouped, sql)
     sql = re.sub(r"\$__timeFilter\(([^()]+)\)", rf"\1 BETWEEN {start} AND {end}", sql)
     for name, value in {
         "$__timeFrom()": start,

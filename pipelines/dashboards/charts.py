@@ -33,6 +33,7 @@ _COLOURS = {
 
 _DASHES = {"usual": "dash", "usual at most": "dot"}
 _SYMBOLS = {"seen at a spike": "diamond", "expected by the detector": "circle-open"}
+_DOT = 5
 _MARKED = {"width": 1, "color": LIGHT["heat1"]}
 
 
@@ -63,13 +64,17 @@ def stacked(answer: Answer, step: int, height: int, marks: Marks) -> Figure:
 def lines(
     answers: Sequence[Answer], points: Collection[str], shares: bool, height: int, marks: Marks
 ) -> Figure:
-    """Columns over time as lines, those in `points` as points; `shares`: from 0 to 100 %."""
+    """Columns over time as lines, broken where there is no value, those in `points` as points;
+    `shares`: from 0 to 100 %."""
     data = []
     for answer in answers:
         times, columns = _over_time(answer)
         for name, values in columns.items():
             form = ".1%" if shares else ".3~g"
             style: dict[str, Any] = {"mode": "lines", "line": _line(name)}
+            if any(dots := _dots(values)):
+                marker = {"color": _colour(name), "size": dots, "opacity": 1, "line": {"width": 0}}
+                style |= {"mode": "lines+markers", "marker": marker, "cliponaxis": False}
             if name in points:
                 marker = {"color": _colour(name), "size": 9, "symbol": _SYMBOLS.get(name, "circle")}
                 style = {"mode": "markers", "marker": marker}
@@ -79,12 +84,14 @@ def lines(
                     "name": name,
                     "x": times,
                     "y": values,
-                    "connectgaps": True,
+                    "connectgaps": False,
                     "hovertemplate": f"%{{y:{form}}} {name}<extra></extra>",
                     **style,
                 }
             )
     layout = _timed(height, marks)
+    ends = [float(row[0]) for answer in answers for row in (*answer.rows[:1], *answer.rows[-1:])]
+    layout["xaxis"] |= {"range": [_at(min(ends)), _at(max(ends))]}  # else dots widen it
     layout["yaxis"] |= (
         {"range": [0, 1], "tickformat": ".0%"}
         if shares
@@ -186,6 +193,15 @@ def _timed(height: int, marks: Marks, **extra: Any) -> dict[str, Any]:
         for at in marks
     ]
     return layout
+
+
+def _dots(values: Sequence[float | None]) -> list[int]:
+    """Sizes of markers: of a value between two gaps a line shows nothing; of the others it does."""
+    near = zip([None, *values], values, [*values[1:], None], strict=False)
+    return [
+        _DOT if before is after is None and value is not None else 0
+        for before, value, after in near
+    ]
 
 
 def _line(name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pipelines.dashboards.asking import (
     Scope,
     for_postgresql,
     for_sqlite,
+    without_holes,
 )
 from pipelines.dashboards.building import Board, Span
 from pipelines.dashboards.validation import violations
@@ -82,7 +83,8 @@ def check(
 
 
 def answer(sql: str, store: Store, scope: Scope, points: int = 400) -> Answer:
-    """What the store answers to a panel's query. Raises QueryError, StoreError."""
+    """What the store answers to a panel's query, and Grafana adds to it. Raises QueryError,
+    StoreError."""
     interval = scope.interval(points)
     if store.engine.dialect.name == "sqlite":
         filled = for_sqlite(sql, scope, interval)
@@ -91,7 +93,8 @@ def answer(sql: str, store: Store, scope: Scope, points: int = 400) -> Answer:
     with store.snapshot() as connection:
         # Words behind a colon are no parameters of ours.
         found = connection.execute(text(filled.replace(":", "\\:")))
-        return Answer(list(found.keys()), [tuple(row) for row in found])
+        rows = [tuple(row) for row in found]
+        return Answer(list(found.keys()), without_holes(sql, rows, scope, interval))
 
 
 def variables(board: Board, store: Store, scope: Scope) -> Scope:

@@ -25,7 +25,7 @@ GROUP BY 1 ORDER BY 2 DESC, 1
 """
 
 STORED = f"""
-SELECT $__timeGroup(start, $__interval) AS "time",
+SELECT $__timeGroup(start, $__interval, 0) AS "time",
   sum(CASE WHEN final THEN messages ELSE 0 END) AS "final",
   sum(CASE WHEN final THEN 0 ELSE messages END) AS "provisional"
 FROM window_stats

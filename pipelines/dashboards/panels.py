@@ -150,9 +150,11 @@ def lines(
     low: float | None = None,
     high: float | None = None,
 ) -> Any:
-    """Columns over time as lines; `points`: those that are drawn as points."""
-    panel = _over_time(title, description, sql, width).unit(unit).span_nulls(True).line_width(2)
-    panel.show_points(VisibilityMode.NEVER).line_interpolation(LineInterpolation.LINEAR)
+    """Columns over time as lines, broken where there is no value; `points`: those that are drawn
+    as points."""
+    panel = _over_time(title, description, sql, width).unit(unit).span_nulls(False).line_width(2)
+    # A value between two gaps is no line: on its own Grafana shows it as a point.
+    panel.show_points(VisibilityMode.AUTO).line_interpolation(LineInterpolation.LINEAR)
     for name in points:
         panel.override_by_name(
             name,

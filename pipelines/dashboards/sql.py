@@ -84,7 +84,7 @@ CROSS JOIN LATERAL (SELECT * FROM tags t
 def volume(key: str) -> str:
     """Messages by sentiment over time; `key`: an SQL expression."""
     return f"""
-SELECT $__timeGroup(start, $__interval) AS "time", sum(negative) AS "negative",
+SELECT $__timeGroup(start, $__interval, 0) AS "time", sum(negative) AS "negative",
   sum(neutral) AS "neutral", sum(positive) AS "positive", sum(abstained) AS "unsure"
 FROM window_stats
 WHERE {OF_RULES} AND key = {key} AND {BUCKETS} AND $__timeFilter(start)
@@ -93,9 +93,9 @@ GROUP BY 1 ORDER BY 1
 
 
 def negative_share(key: str) -> str:
-    """Share of negative messages among those with a sentiment, over time."""
+    """Share of negative messages among those with a sentiment, over time; NULL where none has."""
     return f"""
-SELECT $__timeGroup(start, $__interval) AS "time",
+SELECT $__timeGroup(start, $__interval, NULL) AS "time",
   1.0 * sum(negative) / nullif(sum(negative + neutral + positive), 0) AS "negative share"
 FROM window_stats
 WHERE {OF_RULES} AND key = {key} AND {BUCKETS} AND $__timeFilter(start)
@@ -106,7 +106,7 @@ GROUP BY 1 ORDER BY 1
 def stories(key: str) -> str:
     """New and repeated messages over time."""
     return f"""
-SELECT $__timeGroup(start, $__interval) AS "time",
+SELECT $__timeGroup(start, $__interval, 0) AS "time",
   sum(messages - repeats) AS "new stories", sum(repeats) AS "repeats"
 FROM window_stats
 WHERE {OF_RULES} AND key = {key} AND {BUCKETS} AND $__timeFilter(start)
@@ -131,19 +131,37 @@ BALANCE = """1.0 * (sum(positive) - sum(negative))
 
 
 def usual(key: str) -> str:
-    """New negative stories by the hour, and what was usual in the four weeks before."""
-    hours_of = f"FROM window_stats WHERE {OF_RULES} AND key = {key} AND seconds = 3600"
+    """New negative stories by the hour, and what was usual in the four weeks before.
+
+    An hour without a message of the key has no row: it is 0, from the key's first hour to the last
+    that counted any message.
+    """
+    hour = "CAST(extract(epoch from start) AS bigint)"
+    hours_of = f"FROM window_stats WHERE {OF_RULES} AND seconds = 3600 AND key ="
     return f"""
-WITH hours AS (
-  SELECT extract(epoch from start) AS "time", weight_new_negative / 1000000.0 AS stories
-  {hours_of} AND start <= $__timeTo()
-    AND start >= to_timestamp($__unixEpochFrom() - {USUAL_DAYS * 86400})
+WITH RECURSIVE held AS (
+  SELECT oldest.began, newest.ended FROM
+    (SELECT {hour} AS began {hours_of} {key}
+     ORDER BY start LIMIT 1) AS oldest CROSS JOIN
+    (SELECT {hour} AS ended {hours_of} 'overall' AND start <= $__timeTo()
+     ORDER BY start DESC LIMIT 1) AS newest
+), shown(hour) AS (
+  SELECT greatest(began, ($__unixEpochFrom() + 3599) / 3600 * 3600) FROM held
+  UNION ALL
+  SELECT hour + 3600 FROM shown CROSS JOIN held WHERE hour < ended
+), hours AS (
+  SELECT "time", sum(weight) / 1000000.0 AS stories FROM (
+    SELECT {hour} AS "time", weight_new_negative AS weight
+    {hours_of} {key} AND start <= $__timeTo()
+      AND start >= to_timestamp($__unixEpochFrom() - {USUAL_DAYS * 86400})
+    UNION ALL
+    SELECT hour, 0 FROM shown CROSS JOIN held WHERE hour <= ended
+  ) AS counted GROUP BY 1
 ), sums AS (
   SELECT "time", stories, coalesce(sum(stories) OVER before, 0) AS total,
     coalesce(sum(stories * stories) OVER before, 0) AS squares,
-    greatest(1, least({USUAL_DAYS * 24}, ("time" - oldest.began) / 3600)) AS hours
-  FROM hours CROSS JOIN
-    (SELECT extract(epoch from start) AS began {hours_of} ORDER BY start LIMIT 1) AS oldest
+    greatest(1, least({USUAL_DAYS * 24}, ("time" - began) / 3600)) AS hours
+  FROM hours CROSS JOIN held
   WINDOW before AS (ORDER BY "time" RANGE BETWEEN {USUAL_DAYS * 86400} PRECEDING
     AND 3600 PRECEDING)
 )

@@ -60,6 +60,14 @@ class Raw:
         found = self.of_key(key, self.step)
         return found.groupby(found.bucket // self.interval * self.interval)
 
+    def without_holes(self, rows: list[tuple[Any, ...]], value: Any) -> list[tuple[Any, ...]]:
+        """The rows, and one of `value` for each interval of the time shown that has none."""
+        begin, end = self.scope.start.timestamp(), self.scope.end.timestamp()
+        times = np.arange(begin // self.interval * self.interval, end + 1, self.interval)
+        found = pd.DataFrame(rows).set_index(0).astype(object)
+        full = found.reindex(times[times <= end], fill_value=value)
+        return list(full.itertuples(name=None))
+
     def table(self, name: str, time: str | None = None) -> pd.DataFrame:
         """A table, or its rows within the time shown by a column."""
         frame = self.tables[name]
@@ -106,10 +114,13 @@ def balance(frame: pd.DataFrame) -> float | None:
 
 
 def usual(raw: Raw, key: str) -> list[tuple[float, ...]]:
-    """Hour, stories in it, the mean hour of the 28 days before, and two deviations above."""
+    """Hour, stories in it, the mean hour of the 28 days before, and two deviations above: from the
+    first hour of the key to the last of any."""
     mine = raw.counted[raw.counted.key == key]
     stories = (mine.weight * mine.new_negative / MILLION).groupby(mine.epoch // 3600 * 3600).sum()
-    stories = stories[stories.index <= raw.scope.end.timestamp()]
+    every = raw.counted[raw.counted.key == "overall"].epoch // 3600 * 3600
+    last = every[every <= raw.scope.end.timestamp()].max()
+    stories = stories.reindex(np.arange(stories.index[0], last + 1, 3600), fill_value=0)
     rows = []
     for hour in stories.index:
         before = stories[(stories.index >= hour - 28 * 86_400) & (stories.index < hour)]

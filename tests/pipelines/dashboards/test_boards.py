@@ -59,6 +59,23 @@ def test_every_panel_says_what_it_shows_and_in_which_unit(uid: str) -> None:
         assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
 
 
+def test_no_line_leads_over_time_without_rows() -> None:
+    panels = [
+        panel
+        for board in ALL.values()
+        for panel in board["panels"]
+        if panel["type"] == "timeseries"
+    ]
+    custom = {panel["title"]: panel["fieldConfig"]["defaults"]["custom"] for panel in panels}
+    assert not any(one.get("spanNulls") for one in custom.values())
+    for panel in panels:
+        sql = panel["targets"][0].get("rawSql", "")
+        for added in re.findall(r"\$__timeGroup\([^()]*\$__interval(.*?)\)", sql):
+            share = panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
+            assert added == (", NULL" if share else ", 0"), panel["title"]
+    assert custom["Negative share over time"]["showPoints"] == "auto"
+
+
 def test_links_lead_to_dashboards_and_variables_that_are_there() -> None:
     urls = re.findall(r'"/d/[^"]+"', json.dumps(list(ALL.values())))
     assert urls

@@ -158,12 +158,14 @@ def _balance(raw: Raw, key: str) -> Rows:
 
 @figure("Messages by sentiment", MOOD, COMPANY, TOPIC)
 def _volume(raw: Raw, key: str) -> Rows:
-    return [(at, *counting.moods(part)) for at, part in raw.over_time(key)]
+    rows = [(at, *counting.moods(part)) for at, part in raw.over_time(key)]
+    return raw.without_holes(rows, 0)
 
 
 @figure("Negative share over time", MOOD, COMPANY, TOPIC)
 def _shares(raw: Raw, key: str) -> Rows:
-    return [(at, counting.negative_share(part)) for at, part in raw.over_time(key)]
+    rows = [(at, counting.negative_share(part)) for at, part in raw.over_time(key)]
+    return raw.without_holes(rows, None)
 
 
 @figure("New negative stories, and what is usual", MOOD, COMPANY, TOPIC)
@@ -181,10 +183,11 @@ def _spikes(raw: Raw, key: str) -> Rows:
 
 @figure("New stories and repeats", MOOD)
 def _stories(raw: Raw) -> Rows:
-    return [
+    rows = [
         (at, int((~part["repeat"]).sum()), int(part["repeat"].sum()))
         for at, part in raw.over_time("overall")
     ]
+    return raw.without_holes(rows, 0)
 
 
 @figure("New negative stories by topic", MOOD)
@@ -390,7 +393,8 @@ def _by_age(raw: Raw) -> Rows:
 def _opened(raw: Raw) -> Rows:
     alerts = raw.table("alerts", "opened_at")
     bucket = alerts.opened_at.map(lambda at: at.timestamp()) // raw.interval * raw.interval
-    return [(at, *_by_severity(part)) for at, part in alerts.groupby(bucket)]
+    rows = [(at, *_by_severity(part)) for at, part in alerts.groupby(bucket)]
+    return raw.without_holes(rows, 0)
 
 
 @figure("To do", ALERTS)
@@ -468,7 +472,7 @@ def _deliveries(raw: Raw) -> Rows:
 @figure("Messages in windows", HEALTH)
 def _in_windows(raw: Raw) -> Rows:
     """A replay's are final."""
-    return [(at, len(part), 0) for at, part in raw.over_time("overall")]
+    return raw.without_holes([(at, len(part), 0) for at, part in raw.over_time("overall")], 0)
 
 
 @figure("Dead letters in the store", HEALTH)

@@ -3,8 +3,9 @@
 import re
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from connectors.store import Store
 from pipelines.command.main import run
 from pipelines.dashboards import charts, pictures
+from pipelines.dashboards.asking import Scope
 from pipelines.dashboards.building import BOARDS, Span, boards
 from pipelines.dashboards.checking import Answer
 from tests.servers.chromium import CHROMIUM, Browser
@@ -79,6 +81,44 @@ def test_a_figure_holds_the_rows_of_the_answer() -> None:
     assert mark["x0"] == "1970-01-01T00:00:30"
     drawn = charts.lines([answer], {"usual"}, False, 200, [])
     assert [trace["mode"] for trace in drawn["data"]] == ["lines", "markers"]
+
+
+def test_a_line_is_broken_where_there_is_no_value_and_one_alone_is_a_dot() -> None:
+    values = [0.0, 0.5, None, 0.25, None, None, 0.0, 1.0]
+    shares = Answer(["time", "negative share"], list(enumerate(values)))
+    (line,) = charts.lines([shares], (), True, 200, [])["data"]
+    assert line["y"] == values
+    assert not line["connectgaps"]
+    alone = [value for value, size in zip(values, line["marker"]["size"], strict=True) if size]
+    assert alone == [0.25]
+
+
+def test_time_without_messages_is_a_gap_in_shares_and_zero_in_counts(
+    filled: Store, shown: Span
+) -> None:
+    """Of a company of whom nobody speaks for days."""
+    (board,) = [board for board in boards(shown, NOON) if board["uid"] == "foreshock-company"]
+    board["panels"] = [panel for panel in board["panels"] if panel["type"] == "timeseries"]
+    scope = Scope(*shown, {"company": "BA"})
+    stories, moods, share = (
+        picture.chart.figure["data"]
+        for picture in pictures.view(board, filled, scope).pictures
+        if picture.chart
+    )
+    silent = [not sum(counts) for counts in zip(*(trace["y"] for trace in moods), strict=True)]
+    assert 0 < sum(silent) < len(silent)
+    assert all(value is None for value, quiet in zip(share[0]["y"], silent, strict=True) if quiet)
+    assert share[0]["x"] == moods[0]["x"]
+    assert _apart(share[0]["x"]) == {timedelta(seconds=scope.interval(400))}
+    assert _apart(stories[0]["x"]) == {timedelta(hours=1)}
+    assert None not in stories[0]["y"]
+
+
+def _apart(times: list[str]) -> set[timedelta]:
+    return {
+        datetime.fromisoformat(after) - datetime.fromisoformat(before)
+        for before, after in pairwise(times)
+    }
 
 
 def test_a_heat_map_is_blank_where_there_is_no_row() -> None:
