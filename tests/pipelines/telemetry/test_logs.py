@@ -46,8 +46,8 @@ def test_an_entry_is_one_object_with_time_level_place_and_facts(
 
 def test_people_read_the_same_as_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogSettings())
-    logging.getLogger("kafka").warning("away", extra={"seconds": 2.5})
-    logging.getLogger("kafka").info("a library's affair")
+    logging.getLogger("a_library").warning("away", extra={"seconds": 2.5})
+    logging.getLogger("a_library").info("a library's affair")
     logging.getLogger("pipelines.x").debug("not asked for")
     (line,) = capsys.readouterr().err.splitlines()
     assert "[warning" in line
