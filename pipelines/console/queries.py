@@ -297,7 +297,9 @@ def search(connection: Connection, wanted: Search, after: Cursor | None, limit: 
         .offset(SEARCHED_AT_ONCE - 1)
         .limit(1),
     )
-    read_to = [messages.c.published_at >= last["published_at"]] if last else []
+    # Said of both tables, so that PostgreSQL reads the partitions of neither beyond it.
+    times = (messages.c.published_at, tags.c.published_at)
+    read_to = [time >= last["published_at"] for time in times] if last else []
     fits = _tagged().where(*before, *read_to, *_fitting(wanted)).order_by(*newest)
     rows = _rows(connection, fits.limit(limit + 1))
     if len(rows) > limit:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from alerting.spike import SEVERITIES
 from connectors.store import Store
+from connectors.store.schema import metadata
 from pipelines.console import queries
 from pipelines.console.queries import Cursor, Order, Queue, Search, Shelf
 from pipelines.report.queries import Period
@@ -107,6 +108,32 @@ def test_a_search_that_stops_goes_on_to_the_end(
             assert (found.back_to is None) == (after is None)
     assert len(seen) == len(set(seen)) == 30
     assert pages > 4
+
+
+def test_a_search_reads_no_partition_beyond_what_it_searches(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "SEARCHED_AT_ONCE", 7)
+    Store.upgrade(postgresql_url)
+    asked: list[tuple[str, Any]] = []
+    with filled(postgresql_url) as store:
+        old = START - timedelta(days=90)
+        copies = {"messages": {"id": "old"}, "tags": {"message_id": "old"}}
+        for name, renamed in copies.items():
+            row = store.rows(select(metadata.tables[name]).limit(1))[0]
+            with store.transaction() as tx:
+                tx.upsert(name, [{**row, **renamed, "published_at": old}])
+
+        @event.listens_for(store.engine, "before_cursor_execute")
+        def _note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+            asked.append((statement, parameters))
+
+        with store.snapshot() as connection:
+            queries.search(connection, Search(), None, 5)
+            statement, parameters = asked[-1]
+            plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all()
+    assert any(f"tags_{START:%Y_%m}" in step for step in plan)
+    assert not any(f"_{old:%Y_%m}" in step for step in plan)
 
 
 def test_a_companys_messages_are_found_by_its_minutes_and_no_others(store: Store) -> None:
