@@ -193,6 +193,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 _one_of(target, (*self.people, *self.teams), f"whom route {name!r} tells")
             for channel in route.channels:
                 _one_of(channel, self.channels, f"a channel of route {name!r}")
+            for to in (route.to, *(step.to for step in route.escalate)):
+                if not self.targets(route, to):
+                    told = ", ".join(map(repr, to)) or "nobody"
+                    raise ConfigurationError(
+                        f"route {name!r} tells {told}, whom none of its channels reaches: an "
+                        "alert would be told to nobody"
+                    )
         for rule in self.rules:
             _one_of(rule.route, self.routes, f"the route of rule {rule.name!r}")
             if rule.list is not None:

@@ -38,7 +38,7 @@ def verify(
         key = heads.load_public(public_key)
         forged = next(filter(None, (heads.check(one, key) for one in kept)), None)
     with Store.existing(database) as store:
-        proof = prove(store, kept, signed=public_key is not None and forged is None)
+        proof = prove(store, kept, signed=public_key is not None)
     if forged is not None:
         proof = msgspec.structs.replace(
             proof, holds=False, broken=Finding(table="head", id=str(head), reason=forged)
@@ -99,7 +99,8 @@ def _tell(proof: Proof) -> None:
     if proof.broken is not None:
         broken = proof.broken
         place = f", row {broken.sequence} of the ledger" if broken.sequence else ""
-        said = f"BROKEN: {broken.table} {broken.id or ''}{place}: {broken.reason}"
+        row = f" {broken.id}" if broken.id else ""
+        said = f"BROKEN: {broken.table}{row}{place}: {broken.reason}"
         out.print(Text(inert(said), style="bold red"), soft_wrap=True)
     else:
         out.print(

@@ -78,6 +78,7 @@ def test_a_file_is_read_and_named_by_its_content() -> None:
         ('severity = "medium"', 'severity = "bad"', "the severity of rule 'banks' is 'bad'"),
         ('["jane", "bob"]', '["jane", "rob"]', "a member of team 'desk' is 'rob'"),
         ('to = ["bob"]', 'to = ["rob"]', "whom route 'desk' tells is 'rob'"),
+        ('to = ["bob"]', "to = []", "route 'desk' tells nobody"),
         ('channels = ["email"]', 'channels = ["post"]', "a channel of route 'desk' is 'post'"),
         ('"22:00"', '"22"', "'22' is no time of day: write it as 22:00"),
         ('"Europe/Berlin"', '"Berlin"', "there is no time zone 'Berlin'"),
