@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -18,6 +19,10 @@ from alerting.errors import ConfigurationError
 from alerting.spike import KINDS, SEVERITIES
 
 _MIDNIGHT = time(0)
+_MOST_BUDGET = 10_000.0
+_MOST_MINUTES = 30 * 24 * 60.0
+
+_Kind = TypeVar("_Kind")
 
 
 class WatchList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,10 +42,8 @@ class WatchList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ConfigurationError(
                 f"a watch list's budget is {self.budget!r}: give {', '.join(BUDGETS)} or a number"
             )
-        if isinstance(self.budget, float) and not 0 < self.budget <= 1e4:
-            raise ConfigurationError(
-                f"a watch list's budget is {self.budget:g}: give more than 0, at most 10000"
-            )
+        if isinstance(self.budget, float):
+            _more_than_nothing(self.budget, _MOST_BUDGET, "a watch list's budget is")
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,8 +64,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
-            _one_of(kind, KINDS, f"the kind of rule {self.name!r}")
-        _one_of(self.severity, SEVERITIES, f"the severity of rule {self.name!r}")
+            _one_of(kind, KINDS, "its kind")
+        _one_of(self.severity, SEVERITIES, "its severity")
+        if not 0 <= self.observed < math.inf:
+            raise ConfigurationError(f"observed is {self.observed:g}: give a count, 0 or more")
 
 
 class Quiet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,9 +82,9 @@ class Quiet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     unless: str = SEVERITIES[-1]
 
     def __post_init__(self) -> None:
-        _clock(self.start)
-        _clock(self.end)
-        _one_of(self.unless, SEVERITIES, "`unless` of quiet hours")
+        _clock(self.start, "quiet.start")
+        _clock(self.end, "quiet.end")
+        _one_of(self.unless, SEVERITIES, "quiet.unless")
         try:
             ZoneInfo(self.zone)
         except (KeyError, OSError, ValueError) as error:
@@ -98,8 +103,12 @@ class Quiet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         local = at.astimezone(ZoneInfo(self.zone))
         if self.weekends and local.weekday() >= 5:
             return True
-        start, end, clock = _clock(self.start), _clock(self.end), local.time()
+        start, end, clock = *self._hours, local.time()
         return start <= clock < end if start <= end else not end <= clock < start
+
+    @property
+    def _hours(self) -> tuple[time, time]:
+        return _clock(self.start, "quiet.start"), _clock(self.end, "quiet.end")
 
     def _next_edge(self, at: datetime) -> datetime:
         zone = ZoneInfo(self.zone)
@@ -107,7 +116,7 @@ class Quiet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         edges = (
             datetime.combine(today + timedelta(days=days), clock, zone).astimezone(UTC)
             for days in (0, 1, 2)
-            for clock in (_MIDNIGHT, _clock(self.start), _clock(self.end))
+            for clock in (_MIDNIGHT, *self._hours)
         )
         return min(edge for edge in edges if edge > at)
 
@@ -121,12 +130,10 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     unless: str = SEVERITIES[-1]
 
     def __post_init__(self) -> None:
-        if self.most < 1 or self.minutes <= 0:
-            raise ConfigurationError(
-                f"a limit is {self.most} in {self.minutes:g} minutes: give 1 or more, and more "
-                "than 0 minutes"
-            )
-        _one_of(self.unless, SEVERITIES, "`unless` of a limit")
+        if self.most < 1:
+            raise ConfigurationError(f"limit.most is {self.most}: give 1 or more")
+        _more_than_nothing(self.minutes, _MOST_MINUTES, "limit.minutes is")
+        _one_of(self.unless, SEVERITIES, "limit.unless")
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,8 +143,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     to: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.minutes <= 0:
-            raise ConfigurationError(f"a step waits {self.minutes:g} minutes: give more than 0")
+        _more_than_nothing(self.minutes, _MOST_MINUTES, "a step of escalate has minutes =")
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,8 +158,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     escalate: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.wait_seconds < 0:
-            raise ConfigurationError(f"wait_seconds is {self.wait_seconds:g}: give 0 or more")
+        if not 0 <= self.wait_seconds <= 60 * _MOST_MINUTES:
+            raise ConfigurationError(
+                f"wait_seconds is {self.wait_seconds:g}: give 0 or more, at most "
+                f"{60 * _MOST_MINUTES:g}"
+            )
 
 
 class Approvals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,6 +209,12 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                         f"route {name!r} tells {told}, whom none of its channels reaches: an "
                         "alert would be told to nobody"
                     )
+        names = [rule.name for rule in self.rules]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigurationError(
+                f"two rules have the name {twice[0]!r}, by which the record names the one that was "
+                "met: rename one"
+            )
         for rule in self.rules:
             _one_of(rule.route, self.routes, f"the route of rule {rule.name!r}")
             if rule.list is not None:
@@ -211,9 +226,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return {channel for person in self.people.values() for channel in person}
 
     @property
-    def about(self) -> list["Rule | WatchList"]:
-        """All that names entities, sectors or topics."""
-        return [*self.lists.values(), *self.rules]
+    def about(self) -> list[tuple[str, "Rule | WatchList"]]:
+        """All that names entities, sectors or topics, and what to call it."""
+        lists = [(f"list {name!r}", watched) for name, watched in self.lists.items()]
+        return [*lists, *((f"rule {rule.name!r}", rule) for rule in self.rules)]
 
     def targets(self, route: Route, to: tuple[str, ...]) -> list[Target]:
         """Who is reached how, where `route` tells `to`; each once."""
@@ -271,10 +287,60 @@ def parse(payload: bytes) -> tuple[Rules, str]:
     Raises `ConfigurationError`.
     """
     try:
-        rules = msgspec.toml.decode(payload, type=Rules)
+        found = msgspec.toml.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(" ".join(str(error).split())) from error
-    return rules, version_of(payload)
+    for what, value, kind in _parts(found):
+        _converted(value, kind, f"{what}: ")
+    return _converted(found, Rules, ""), version_of(payload)
+
+
+def _parts(found: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """What a wrong value is looked for in by itself, so that it is told by its name."""
+    for table, what, kind in _NAMED:
+        for name, value in _table(found, table).items():
+            yield f"{what} {name!r}", value, kind
+    rules = found.get("rules")
+    for number, value in enumerate(rules if isinstance(rules, list) else (), start=1):
+        called = value.get("name") if isinstance(value, dict) else None
+        yield f"rule {called!r}" if isinstance(called, str) else f"rule {number}", value, Rule
+
+
+_NAMED = (
+    ("people", "person", dict[str, str]),
+    ("teams", "team", tuple[str, ...]),
+    ("lists", "list", WatchList),
+    ("routes", "route", Route),
+)
+
+
+def _table(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What is there under the name, nothing where it is no table: that is said of the whole."""
+    value = found.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _converted(value: Any, kind: type[_Kind], where: str) -> _Kind:
+    """The value as that type. Raises `ConfigurationError`, which begins with `where` it stands."""
+    try:
+        return msgspec.convert(value, kind)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}{error}") from error
+    except msgspec.ValidationError as error:
+        said, _, place = str(error).partition(" - at ")
+        at = place.strip("`").removeprefix("$").removeprefix("[...]").removeprefix(".")
+        for theirs, ours in _WORDS:
+            said = said.replace(theirs, ours)
+        raise ConfigurationError(f"{where}{f'{at}: ' if at else ''}{said}") from error
+
+
+_WORDS = (
+    ("Object missing", "it lacks the"),
+    ("Object contains", "there is the"),
+    ("`object`", "a table"),
+    ("Expected", "expected"),
+)
+"""What TOML calls otherwise."""
 
 
 def version_of(payload: bytes) -> str:
@@ -282,13 +348,21 @@ def version_of(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()[:16]
 
 
-def _clock(text: str) -> time:
+def _clock(text: str, what: str) -> time:
     try:
         return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007
     except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no time of day: write it as 22:00") from error
+        raise ConfigurationError(
+            f"{what} is {text!r}, which is no time of day: write it as 22:00"
+        ) from error
+
+
+def _more_than_nothing(value: float, most: float, what: str) -> None:
+    if not 0 < value <= most:
+        raise ConfigurationError(f"{what} {value:g}: give more than 0, at most {most:g}")
 
 
 def _one_of(name: str, known: Mapping[str, object] | tuple[str, ...] | set[str], what: str) -> None:
     if name not in known:
-        raise ConfigurationError(f"{what} is {name!r}: give one of {', '.join(sorted(known))}")
+        listed = known if isinstance(known, tuple) else sorted(known)
+        raise ConfigurationError(f"{what} is {name!r}: give one of {', '.join(listed)}")

@@ -1,6 +1,7 @@
 """The rules file while the process runs: read again when it changes, every version kept, and in
 force when it may be."""
 
+import difflib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,9 +12,12 @@ from alerting.errors import ConfigurationError
 from alerting.routing import Router
 from alerting.rules import Rules, parse, version_of
 from connectors.store import Store
-from models.entities import Recogniser
+from models.entities import Company, Recogniser
 from models.tags import TOPICS
 from pipelines.alerting.approving import note_seen, put_in_force, text_of, versions
+
+_NEAREST = 3
+_A_NAME = 3  # letters from which on it may be the beginning of a company's name
 
 
 def read_rules(path: Path, channels: Collection[str]) -> tuple[Rules, str, bytes]:
@@ -42,12 +46,41 @@ def checked_rules(payload: bytes, what: str, channels: Collection[str]) -> tuple
         )
     known = {"topic": set(TOPICS), "sector": set(sectors().values())}
     for kind, names in known.items():
-        named = {name for one in rules.about for name in getattr(one, f"{kind}s")}
-        if unknown := sorted(named - names):
-            raise ConfigurationError(
-                f"{what} name the {kind} {unknown[0]!r}; there are: {', '.join(sorted(names))}."
-            )
+        for whose, one in rules.about:
+            if unknown := sorted(set(getattr(one, f"{kind}s")) - names):
+                raise ConfigurationError(
+                    f"{what} name the {kind} {unknown[0]!r} in {whose}; there are: "
+                    f"{', '.join(sorted(names))}."
+                )
     return rules, version
+
+
+def doubts(rules: Rules) -> list[str]:
+    """A sentence for each entity that is named and no company of the table has. It may be right:
+    messages can bring entities of their own."""
+    companies = Recogniser.default().table.companies.values()
+    symbols = {company.entity for company in companies}
+    return [
+        f"{whose[:1].upper()}{whose[1:]} names the entity {entity!r}, which no company of the "
+        f"table has{_nearest(entity, companies)}. It is right only where messages bring it "
+        "themselves."
+        for whose, one in rules.about
+        for entity in one.entities
+        if entity not in symbols
+    ]
+
+
+def _nearest(entity: str, companies: Collection[Company]) -> str:
+    """The symbols that may be meant, if there are any: by symbol, or by the company's name."""
+    wanted = entity.upper()
+    symbols = {company.entity: company.entity for company in companies}
+    names = {company.name.upper(): company.entity for company in companies}
+    begun = [name for name in names if name.startswith(wanted) and len(wanted) >= _A_NAME]
+    found = dict.fromkeys(
+        (symbols | names)[one]
+        for one in (*sorted(begun, key=len), *difflib.get_close_matches(wanted, symbols))
+    )
+    return f"; nearest: {', '.join(list(found)[:_NEAREST])}" if found else ""
 
 
 def sectors() -> dict[str, str]:

@@ -14,6 +14,7 @@ import typer
 from rich.text import Text
 
 from alerting.ledger import LedgerRow
+from alerting.rules import Rules
 from connectors.errors import StoreError
 from connectors.store import Store
 from connectors.store.sole import Sole, Taken
@@ -24,7 +25,7 @@ from pipelines.alerting.following import Follower, tell_nobody
 from pipelines.alerting.heads import HeadSender
 from pipelines.alerting.process import LOCK, begin, end, work
 from pipelines.alerting.routing import Routing
-from pipelines.alerting.ruling import RulesFile
+from pipelines.alerting.ruling import RulesFile, doubts
 from pipelines.command.console import inert, out, remark
 from pipelines.command.options import (
     DEFAULT_DATABASE,
@@ -93,6 +94,8 @@ def run(
             )
             watching = _Lines() if json else _Shown()
             watching.begun(follower.configuration, store.url)
+            if routing:
+                doubt(routing.file.router.rules)
             courier = Courier(store, channels, configuration.delivery)
             heads = HeadSender.configured(store, configuration)
             with ExitStack() as others:
@@ -147,6 +150,12 @@ def stop_signal() -> threading.Event:
     return stop
 
 
+def doubt(rules: Rules) -> None:
+    """Says what may be wrong with rules that can be used."""
+    for sentence in doubts(rules):
+        remark(sentence, trouble=True)
+
+
 class _Shown:
     """For people."""
 
@@ -176,6 +185,7 @@ class _Shown:
             remark(f"{said}, and {rules.router.version} holds on.", trouble=True)
         else:
             remark(f"{rules.path} has changed: version {rules.router.version} holds.")
+            doubt(rules.router.rules)
 
 
 class _Lines(_Shown):

@@ -17,6 +17,7 @@ from connectors.store.schema import alerts
 from pipelines.alerting.routing import alert_of
 from pipelines.alerting.ruling import read_rules, sectors
 from pipelines.alerting.silencing import holding
+from pipelines.command.alerting import doubt
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.decisions import moment
 from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json
@@ -55,6 +56,7 @@ def try_route(
     """
     channels = load_configuration(config).channels
     whole, version, _ = read_rules(rules, channels)
+    doubt(whole)
     now = moment(at) if at else datetime.now(UTC)
     router = Router(whole, version, sectors())
     silences = []

@@ -21,6 +21,7 @@ from pipelines.alerting.approving import (
     versions,
 )
 from pipelines.alerting.ruling import read_rules
+from pipelines.command.alerting import doubt
 from pipelines.command.console import inert, out, print_json
 from pipelines.command.decisions import As, user
 from pipelines.command.options import DEFAULT_DATABASE, Config, Database, Json
@@ -44,7 +45,8 @@ def propose(
     json: Json = False,
 ) -> None:
     """Propose a changed rules file, for somebody else to approve."""
-    _, _, text = read_rules(rules, load_configuration(config).channels)
+    whole, _, text = read_rules(rules, load_configuration(config).channels)
+    doubt(whole)
     with Store.existing(database) as store, store.transaction() as tx:
         found = propose_rules(tx, text, actor=user(actor), reason=reason, now=datetime.now(UTC))
     _tell(found, json)

@@ -20,7 +20,7 @@ from connectors.store import Store, Transaction
 from connectors.store.schema import deliveries, incident_members, rule_versions
 from pipelines.alerting.following import Follower
 from pipelines.alerting.routing import Routing
-from pipelines.alerting.ruling import RulesFile, read_rules
+from pipelines.alerting.ruling import RulesFile, doubts, read_rules
 from pipelines.alerting.silencing import approve, ask_for
 from pipelines.audit import prove
 from pipelines.command.main import app
@@ -195,14 +195,46 @@ def test_a_channel_that_is_not_configured_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ('topics = ["Legal"]', "name the topic 'Legal'; there are: Analyst Update"),
-        ('sectors = ["Banks"]', "name the sector 'Banks'; there are: Communication Services"),
+        ('topics = ["Legal"]', "name the topic 'Legal' in rule 'companies'; there are: Analyst"),
+        ('sectors = ["Banks"]', "name the sector 'Banks' in rule 'companies'; there are: Comm"),
     ],
 )
 def test_a_name_that_no_alert_ever_has_is_refused(path: Path, named: str, said: str) -> None:
     path.write_text(RULES.replace('entities = ["A"]', named), encoding="utf-8")
     with pytest.raises(ConfigurationError, match=said):
         read_rules(path, ["email"])
+
+
+@pytest.mark.parametrize(
+    ("named", "nearest"),
+    [
+        ("AMZNN", "; nearest: AMZN"),
+        ("amzn", "; nearest: AMZN"),
+        ("Amazon", "; nearest: AMZN"),
+        ("0-nobody-0", ". It is right only where messages bring it themselves."),
+    ],
+)
+def test_an_entity_that_no_company_has_is_used_with_a_remark(
+    path: Path, named: str, nearest: str
+) -> None:
+    path.write_text(RULES.replace('["A"]', f'["A", "{named}"]'), encoding="utf-8")
+    rules, _, _ = read_rules(path, ["email"])
+    (doubt,) = doubts(rules)
+    assert doubt.startswith(f"Rule 'companies' names the entity '{named}', which no company of")
+    assert nearest in doubt
+
+
+def test_the_command_says_so_too(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tmp_path / "foreshock.toml"
+    config.write_text(EMAIL, encoding="utf-8")
+    path.write_text(RULES.replace('["A"]', '["AMZNN"]'), encoding="utf-8")
+    command = ["alerts", "test-route", "--rules", str(path), "--config", str(config)]
+    with caplog.at_level("WARNING"):
+        found = CliRunner().invoke(app, [*command, "--key", "entity:AMZNN"])
+    assert found.exit_code == 0, found.output
+    assert "nearest: AMZN" in caplog.text
 
 
 def test_the_documentations_example_can_be_used(path: Path) -> None:

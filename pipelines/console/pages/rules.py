@@ -9,8 +9,10 @@ from fastapi.responses import RedirectResponse, Response
 
 from alerting.approval import Version, in_force
 from alerting.errors import DecisionRefused
+from alerting.rules import parse
 from connectors.store import Transaction
 from pipelines.alerting import approving
+from pipelines.alerting.ruling import doubts
 from pipelines.console import deciding
 from pipelines.console.access import Action, Caller, Page, Refused
 from pipelines.console.context import Console, In
@@ -102,6 +104,7 @@ def _page(
     request: Request, reader: Caller, here: Console, version: str, refusal: str | None = None
 ) -> Response:
     found = _known(here, version)
+    text = approving.text_of(here.store.rows, version)
     return page(
         request,
         "rule.html",
@@ -110,5 +113,6 @@ def _page(
         refusal=refusal,
         version=found,
         changes=approving.changes(here.store.rows, version),
-        text=approving.text_of(here.store.rows, version).decode(),
+        text=text.decode(),
+        doubts=doubts(parse(text)[0]),
     )
