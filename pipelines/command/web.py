@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from connectors.errors import StoreError
 from connectors.store import Store
 from pipelines.command.console import out
 from pipelines.command.options import DEFAULT_DATABASE, Config, Database
@@ -40,6 +41,8 @@ def command(
     address = Address(host=host, port=port)
     if demo and not address.loopback:
         raise typer.BadParameter("the demo is for this machine only: leave --host out")
+    if demo and not _DEMO.is_file():
+        raise StoreError(f"there is no demo's store at {_DEMO}: run foreshock demo first")
     notice = "Demo: real tweets of 2014, one user, this machine only." if demo else None
     with Store.existing(f"sqlite:///{_DEMO}" if demo else database) as store:
         running = console(store, configuration, address, notice)

@@ -77,13 +77,23 @@ def test_what_cannot_be_is_said_in_one_sentence(
         assert (code, said in error) == (status, True), error
 
 
+def test_without_the_demos_store_the_console_says_how_to_make_it(
+    foreshock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, error = foreshock("console", "--demo")
+    assert (code, out) == (1, "")
+    assert "there is no demo's store at .foreshock/demo.db: run foreshock demo first" in error
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_demo_makes_a_user_whose_password_is_new_each_time(
     foreshock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".foreshock").mkdir()
     Store.open(tmp_path / ".foreshock/demo.db").close()
-    notices = []
+    notices: list[str | None] = []
     monkeypatch.setattr(web, "serve", lambda running, address: notices.append(running.notice))
     passwords = []
     for _ in range(2):
