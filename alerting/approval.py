@@ -85,8 +85,7 @@ def propose(
     """Who proposes the version, and why, as the ledger is to say it. Raises `DecisionRefused`."""
     found = known.get(version)
     if found is not None and found.state in ("in force", "proposed", "approved"):
-        what = "is" if found.state == "in force" else f"was proposed by {found.proposed_by} and is"
-        raise DecisionRefused(f"version {version} of the rules {what} {found.state} already")
+        raise DecisionRefused(f"version {version} of the rules {_told(found)}")
     return person(actor), stated(reason, "the reason")
 
 
@@ -108,7 +107,9 @@ def second(actor: str, first: str) -> str:
     """The name of a second person beside the `first`. Raises `DecisionRefused`."""
     name = person(actor)
     if _folded(name) == _folded(first):
-        raise DecisionRefused(f"{first} asked for it: somebody else has to approve it")
+        raise DecisionRefused(
+            f"{first} asked for it and cannot approve it as well: somebody else has to approve it"
+        )
     return name
 
 
@@ -119,8 +120,25 @@ def _proposed(known: Mapping[str, Version], version: str) -> Version:
             f"nobody has proposed version {version} of the rules: foreshock alerts rules propose"
         )
     if found.state != "proposed":
-        raise DecisionRefused(f"version {version} of the rules is {found.state}: propose it anew")
+        anew = "" if found.state in ("approved", "in force") else ": propose it anew"
+        raise DecisionRefused(f"version {version} of the rules {_told(found)}{anew}")
     return found
+
+
+def _told(version: Version) -> str:
+    """What became of it, as the end of a sentence."""
+    match version.state:
+        case "proposed":
+            return f"was proposed by {version.proposed_by} already, and waits for approval"
+        case "approved":
+            return f"was approved by {version.decided_by} already, and holds when the file is that"
+        case "in force":
+            return "is in force already"
+        case "refused":
+            return f"was refused by {version.decided_by}"
+        case "lapsed":
+            return "was approved, and lapsed when another one came into force"
+    return "was in force until another one was"
 
 
 def _behind(version: Version, now: datetime) -> Version:

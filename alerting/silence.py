@@ -67,8 +67,19 @@ def propose(
         )
     if unknown := sorted(set(kinds) - set(KINDS)):
         raise DecisionRefused(f"{unknown[0]!r} is no kind of alert: take {', '.join(KINDS)}")
-    if ends_at <= max(now, starts_at):
-        raise DecisionRefused(f"{_time(ends_at)} is past, or before it starts: end it later")
+    if starts_at < now:
+        raise DecisionRefused(
+            f"it would begin on {_time(starts_at)}, which is past (it is {_time(now)}): nobody is "
+            "silenced after the fact, begin it now or later"
+        )
+    if ends_at <= now:
+        raise DecisionRefused(
+            f"it would end on {_time(ends_at)}, which is past (it is {_time(now)}): end it later"
+        )
+    if ends_at <= starts_at:
+        raise DecisionRefused(
+            f"it would end on {_time(ends_at)}, and begin on {_time(starts_at)}: end it later"
+        )
     if (ends_at - starts_at).days >= LONGEST_DAYS:
         raise DecisionRefused(f"a silence lasts less than {LONGEST_DAYS} days: end it earlier")
     silence = Silence(
@@ -87,10 +98,13 @@ def propose(
 
 def approve(silence: Silence, *, actor: str, now: datetime) -> Silence:
     """The silence, approved by a second person. Raises `DecisionRefused`."""
-    if silence.approved_at is not None:
-        raise DecisionRefused(f"silence {silence.id[:12]} is approved by {silence.approved_by}")
-    name = second(actor, silence.owner)
     _check_lasts(silence, now)
+    if silence.approved_at is not None:
+        by = "needs nobody's approval"
+        if silence.approved_by != silence.owner:
+            by = f"was approved by {silence.approved_by} on {_time(silence.approved_at)} already"
+        raise DecisionRefused(f"silence {silence.id[:12]} {by}")
+    name = second(actor, silence.owner)
     return msgspec.structs.replace(silence, approved_by=name, approved_at=now)
 
 
@@ -102,8 +116,15 @@ def end(silence: Silence, *, actor: str, now: datetime) -> Silence:
 
 
 def _check_lasts(silence: Silence, now: datetime) -> None:
-    if now >= silence.ends_at:
-        raise DecisionRefused(f"silence {silence.id[:12]} ended on {_time(silence.ends_at)}")
+    if now < silence.ends_at:
+        return
+    if silence.ended_by is not None:
+        how = f"was {'ended' if silence.approved_at else 'refused'} by {silence.ended_by}"
+    else:
+        how = "ended" if silence.approved_at else "lapsed, approved by nobody,"
+    raise DecisionRefused(
+        f"silence {silence.id[:12]} {how} on {_time(silence.ends_at)}: ask for a new one"
+    )
 
 
 def _time(moment: datetime) -> str:

@@ -45,17 +45,23 @@ def test_where_two_are_asked_for_it_holds_when_another_one_has_approved() -> Non
             approve(silence, actor=same, now=NOW)
     approved = approve(silence, actor="bob", now=NOW)
     assert approved.covers(ALERT, NOW)
-    with pytest.raises(DecisionRefused, match="is approved by bob"):
+    with pytest.raises(
+        DecisionRefused, match="was approved by bob on 2026-03-02 12:00 UTC already"
+    ):
         approve(approved, actor="eve", now=NOW)
-    with pytest.raises(DecisionRefused, match="ended on 2026-03-02 13:00 UTC"):
+    with pytest.raises(DecisionRefused, match="lapsed, approved by nobody, on 2026-03-02 13:00"):
         approve(silence, actor="bob", now=NOW + HOUR)
+    with pytest.raises(DecisionRefused, match="ended on 2026-03-02 13:00 UTC: ask for a new one"):
+        approve(approved, actor="eve", now=NOW + HOUR)
+    with pytest.raises(DecisionRefused, match="needs nobody's approval"):
+        approve(asked(), actor="bob", now=NOW)
 
 
 def test_it_can_be_ended_before_its_time() -> None:
     ended = end(asked(), actor="bob", now=NOW + HOUR / 2)
     assert (ended.ends_at, ended.ended_by) == (NOW + HOUR / 2, "bob")
     assert not ended.covers(ALERT, NOW + HOUR / 2)
-    with pytest.raises(DecisionRefused, match="ended on"):
+    with pytest.raises(DecisionRefused, match="was ended by bob on 2026-03-02 12:30 UTC"):
         end(ended, actor="bob", now=NOW + HOUR)
 
 
@@ -68,8 +74,16 @@ def test_it_can_be_ended_before_its_time() -> None:
         ({"keys": ()}, "would silence everything"),
         ({"keys": ("AMZN",)}, "'AMZN' is no key of an alert"),
         ({"kinds": ("noise",)}, "'noise' is no kind of alert"),
-        ({"ends_at": NOW}, "is past, or before it starts"),
-        ({"starts_at": NOW + 2 * HOUR}, "is past, or before it starts"),
+        (
+            {"ends_at": NOW - HOUR},
+            r"would end on 2026-03-02 11:00 UTC, which is past \(it is 2026-03-02 12:00 UTC\)",
+        ),
+        ({"ends_at": NOW}, "which is past"),
+        (
+            {"starts_at": NOW + 2 * HOUR},
+            "would end on 2026-03-02 13:00 UTC, and begin on 2026-03-02 14:00 UTC: end it later",
+        ),
+        ({"starts_at": NOW - HOUR}, "would begin on 2026-03-02 11:00 UTC, which is past"),
         ({"ends_at": NOW + timedelta(days=90)}, "lasts less than 90 days"),
     ],
 )

@@ -158,7 +158,7 @@ def test_a_refused_version_never_holds(store: Store, path: Path) -> None:
     assert (found.state, found.refusal) == ("refused", "not me")
     file.refresh(store, CLOCK)
     assert file.waits == changed
-    with pytest.raises(DecisionRefused, match="is refused"):
+    with pytest.raises(DecisionRefused, match="was refused by bob"):
         approved(store, changed)
 
 
