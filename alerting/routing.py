@@ -171,6 +171,7 @@ class _Work:
             wait = self._wait(name, route, target, filed.alert)
             if wait is None:
                 self._tell(name, target, filed, filed.event_id, step=0)
+                self._start_clocks(name, [filed])
             else:
                 self._hold(name, target, filed, *wait)
 
@@ -196,6 +197,7 @@ class _Work:
         shown = msgspec.structs.replace(last, event=last.event if name == "released" else name)
         held = tuple(_held(one, box.why) for one in box.held)
         self._tell(box.route, box.target, shown, event_id, step=0, held=held)
+        self._start_clocks(box.route, box.held)
         self._file(name, last, event_id, of=_ids(box), why=box.why)
 
     def climb(self, key: str, known: Known | None) -> None:
@@ -299,8 +301,6 @@ class _Work:
             since = self.now - timedelta(minutes=route.limit.minutes)
             times = self.state.sent.get(_sent(name, target), [])
             self.state.sent[_sent(name, target)] = [*(at for at in times if at > since), self.now]
-        if route is not None and step == 0 and filed.alert.state == "open":
-            self._set_ladder(name, route, filed.alert.id, 1)
         notification = Notification(
             id=notification_id(event_id, target.channel, target.address),
             alert_id=filed.alert.id,
@@ -319,6 +319,17 @@ class _Work:
         )
         if all(one.id != notification.id for one in self.outcome.notifications):
             self.outcome.notifications.append(notification)
+
+    def _start_clocks(self, name: str, filed: Sequence[Filed]) -> None:
+        """From now on each of these open alerts waits to be acknowledged; of an incident that is
+        told in one notice the most severe one, so that nobody is called for each of them."""
+        route = self.router.rules.routes.get(name)
+        if route is None:
+            return
+        latest = {one.alert.id: one for one in filed}.values()
+        left = sorted((one for one in latest if one.alert.state == "open"), key=_severity)
+        for one in {one.incident or one.alert.id: one for one in left}.values():
+            self._set_ladder(name, route, one.alert.id, 1)
 
     def _set_ladder(self, name: str, route: Route, alert_id: str, step: int) -> None:
         key = _told(name, alert_id)
@@ -354,6 +365,10 @@ def _sent(route: str, target: Target) -> str:
 
 def _rank(alert: Alert) -> int:
     return SEVERITIES.index(alert.severity)
+
+
+def _severity(filed: Filed) -> int:
+    return _rank(filed.alert)
 
 
 def _ids(box: Box) -> list[str]:

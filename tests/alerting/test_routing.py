@@ -162,6 +162,33 @@ def test_the_next_ones_are_told_until_somebody_acknowledges() -> None:
     assert state.due() is None
 
 
+def test_each_alert_that_a_digest_told_of_climbs_unless_it_is_over() -> None:
+    steps = [{"minutes": 15, "to": ["bob"]}]
+    one = router(quiet={"start": "22:00", "end": "07:00"}, escalate=steps)
+    state, night = RoutingState(), NOON.replace(hour=23)
+    for number, alert in enumerate("abc"):
+        one.route(state, filed(number, alert=alert), (), night)
+    one.route(state, filed(4, "resolved", alert="c", state="resolved"), (), night)
+    morning = night + timedelta(hours=8)
+    assert len(one.tick(state, open_still, morning).notifications) == 1
+    climbed = one.tick(state, open_still, morning + 15 * MINUTE).notifications
+    assert [(found.event, found.alert_id) for found in climbed] == [
+        ("escalated", "a"),
+        ("escalated", "b"),
+    ]
+
+
+def test_of_an_incident_told_in_one_notice_the_most_severe_alert_climbs() -> None:
+    one = router(wait_seconds=30, escalate=[{"minutes": 15, "to": ["bob"]}])
+    state = RoutingState()
+    for number, severity in enumerate(("medium", "high", "low")):
+        event = filed(number, alert=severity, severity=severity)
+        one.route(state, msgspec.structs.replace(event, incident="i"), (), NOON)
+    one.tick(state, open_still, NOON + MINUTE)
+    (climbed,) = one.tick(state, open_still, NOON + 16 * MINUTE).notifications
+    assert climbed.alert_id == "high"
+
+
 @pytest.mark.parametrize("change", [{"acknowledged": True}, {"over": True}])
 def test_nobody_is_told_of_what_is_acknowledged_or_over(change: dict[str, bool]) -> None:
     one, state = router(escalate=[{"minutes": 15, "to": ["bob"]}]), RoutingState()
