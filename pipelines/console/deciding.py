@@ -1,6 +1,7 @@
 """What people do with alerts by the console, on pages and in the API: into the ledger, by name."""
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
@@ -17,9 +18,13 @@ from pipelines.console.access import Caller, Refused
 from pipelines.console.context import Console
 from pipelines.console.queries import Row
 from pipelines.console.rights import Permission
-from pipelines.export import dossier
+from pipelines.export import dossier, pdf
 from pipelines.export.writing import Form, write
 from pipelines.recording import record_decision, record_event
+from pipelines.report.queries import Period
+
+MOST_EXPORTED = 200
+"""Alerts at once: a browser prints them while somebody waits."""
 
 
 def alert(here: Console, alert_id: str) -> Row:
@@ -67,19 +72,49 @@ def export(here: Console, caller: Caller, alert_id: str, form: Form) -> IO[bytes
     The file has no name any more: it goes when it is closed.
     """
     alert(here, alert_id)
-    now = here.now()
-    entry = Entry(
-        event_id=identity("exported", alert_id, caller.user.name, now.isoformat()),
-        alert_id=alert_id,
-        event="exported",
-        occurred_at=now,
-        details={"form": form},
-    )
+    return _exported(here, caller, [alert_id], form)
+
+
+def export_range(here: Console, caller: Caller, first: date, last: date, form: Form) -> IO[bytes]:
+    """As `export` all alerts that opened from the `first` day to the `last`, both whole (UTC).
+    Raises `Refused`, also for none and for more than `MOST_EXPORTED`."""
+    if not first <= last < date.max:
+        raise Refused(422, f"The last day, {last}, lies before the first, {first}.")
+    end = last + timedelta(days=1)
+    span = Period(*(datetime.combine(day, time(0), UTC) for day in (first, end)))
+    with here.store.snapshot() as connection:
+        ids = queries.opened_within(connection, span, MOST_EXPORTED + 1)
+    if not ids:
+        raise Refused(422, "No alert opened in that time.")
+    if len(ids) > MOST_EXPORTED:
+        raise Refused(
+            422,
+            f"More than {MOST_EXPORTED} alerts opened in that time, and the console exports no "
+            f"more at once: take a shorter time, or a terminal: foreshock alerts export --from "
+            f"{first} --to {end} --format {form} --out alerts.{form}",
+        )
+    return _exported(here, caller, ids, form)
+
+
+def _exported(here: Console, caller: Caller, ids: Sequence[str], form: Form) -> IO[bytes]:
+    if form == "pdf" and pdf.browser() is None:
+        raise Refused(
+            422, "Nothing here can print a PDF: export HTML, and print it from your browser."
+        )
+    name, now = caller.user.name, here.now()
     with here.store.transaction() as tx:
-        record_event(tx, entry, actor=caller.user.name, now=now)
+        for alert_id in ids:
+            entry = Entry(
+                event_id=identity("exported", alert_id, name, now.isoformat()),
+                alert_id=alert_id,
+                event="exported",
+                occurred_at=now,
+                details={"form": form},
+            )
+            record_event(tx, entry, actor=name, now=now)
     with TemporaryDirectory() as folder:
-        path = Path(folder) / f"alert.{form}"
-        with dossier.gathered(here.store, dossier.one(alert_id)) as found:
+        path = Path(folder) / f"alerts.{form}"
+        with dossier.gathered(here.store, dossier.these(ids)) as found:
             write(found, form, path)
         return path.open("rb")
 

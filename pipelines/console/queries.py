@@ -213,6 +213,13 @@ def opened(connection: Connection, span: Period, key: str | None, limit: int) ->
     return _rows(connection, select(*columns).where(*within, which).order_by(*order).limit(limit))
 
 
+def opened_within(connection: Connection, span: Period, limit: int) -> list[str]:
+    """The ids of the alerts that opened within `span`, the oldest first."""
+    within = (alerts.c.opened_at >= span.start, alerts.c.opened_at < span.end)
+    wanted = select(alerts.c.id).where(*within).order_by(alerts.c.opened_at, alerts.c.id)
+    return list(connection.scalars(wanted.limit(limit)))
+
+
 def newest_configuration(connection: Connection) -> str | None:
     """The configuration under which there are the newest windows; None where there are none."""
     stats, newest = window_stats.c, None

@@ -77,6 +77,11 @@ def one(alert_id: str) -> ColumnElement[bool]:
     return alerts.c.id == alert_id
 
 
+def these(alert_ids: Sequence[str]) -> ColumnElement[bool]:
+    """The alerts with these ids."""
+    return alerts.c.id.in_(alert_ids)
+
+
 def opened(start: datetime | None, end: datetime | None) -> ColumnElement[bool]:
     """The alerts that opened from `start` to `end`, the end excluded; event time, UTC."""
     conditions: list[ColumnElement[bool]] = [true()]

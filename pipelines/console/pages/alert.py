@@ -24,11 +24,13 @@ Triager = Annotated[Caller, Depends(Action(Permission.TRIAGE))]
 Closer = Annotated[Caller, Depends(Action(Permission.CLOSE))]
 Exporter = Annotated[Caller, Depends(Action(Permission.EXPORT))]
 
-_KINDS = {
+KINDS = {
     "jsonl": "application/jsonl; charset=utf-8",
     "html": "text/html; charset=utf-8",
     "pdf": "application/pdf",
 }
+"""Media types of exports."""
+
 _STORY = 50
 _SNOOZES = (1, 4, 8, 24, 72, 168)
 
@@ -99,7 +101,7 @@ def export(
 ) -> Response:
     """All that it rests on, as a file."""
     file = deciding.export(here, caller, alert_id, form)
-    return download(file, _KINDS[form], f"alert-{alert_id[:12]}.{form}")
+    return download(file, KINDS[form], f"alert-{alert_id[:12]}.{form}")
 
 
 def _decide(

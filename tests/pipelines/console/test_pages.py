@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,10 @@ from connectors.store import Store
 from connectors.store.schema import messages
 from models.training.corrections import read_corrections
 from pipelines.audit import prove
+from pipelines.configuration import Configuration
+from pipelines.console import deciding
+from pipelines.console.access import Caller, Refused
+from pipelines.console.server import Address, console
 from pipelines.dashboards.building import boards
 from pipelines.export import pdf
 from tests.pipelines.console.visiting import Visitor, populate, serving
@@ -99,6 +105,57 @@ def test_an_alert_is_printed(visitor: VisitorNamed) -> None:
     file = carl.post(f"/alerts/{alert}/export", {"form": "pdf"})
     assert file.headers["content-type"] == "application/pdf"
     assert file.content.startswith(b"%PDF-")
+
+
+def test_the_alerts_of_some_days_are_exported_at_once(fresh: str) -> None:
+    with Store.open(fresh) as store:
+        rows = store.alerts()
+    days = {
+        "first": f"{rows[0]['opened_at']:%Y-%m-%d}",
+        "last": f"{rows[-1]['opened_at']:%Y-%m-%d}",
+    }
+    with serving(fresh) as url:
+        ann, carl = Visitor(url, "ann"), Visitor(url, "carl")
+        assert "/ledger/export" not in ann.get("/ledger").text
+        assert ann.post("/ledger/export", days).status_code == 403
+        for wrong, said in (
+            ({}, "Give the first and the last day."),
+            ({"first": days["last"], "last": "1999-01-01"}, "lies before the first"),
+            ({"first": "1999-01-01", "last": "1999-12-31"}, "No alert opened in that time."),
+        ):
+            answer = carl.post("/ledger/export", wrong)
+            assert (answer.status_code, said in answer.text) == (422, True)
+        file = carl.post("/ledger/export", {**days, "form": "jsonl"})
+        assert file.headers["content-disposition"].endswith(f'-{days["last"]}.jsonl"')
+        said = [json.loads(line) for line in file.text.splitlines()]
+        assert sorted(said[0]["alerts"]) == sorted(row["id"] for row in rows)
+        assert [row["event"] for row in said if row["record"] == "event"][-2:] == ["exported"] * 2
+        if pdf.browser() is not None:
+            assert "PDF, to print" in carl.get("/ledger").text
+            file = carl.post("/ledger/export", {**days, "form": "pdf"})
+            assert file.headers["content-type"] == "application/pdf"
+            assert file.content.startswith(b"%PDF-")
+    with Store.open(fresh) as store:
+        assert prove(store).holds
+        last = store.events(rows[0]["id"])[-1]
+        assert (last["event"], last["actor"]) == ("exported", "carl")
+
+
+def test_more_than_can_be_waited_for_is_refused_with_the_command_for_it(
+    fresh: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deciding, "MOST_EXPORTED", 1)
+    with Store.open(fresh) as store:
+        here = console(store, Configuration(), Address(host="127.0.0.1", port=1))
+        (carl,) = (user for user in here.accounts.users() if user.name == "carl")
+        caller = Caller(user=carl, permissions=carl.permissions)
+        known = store.events()
+        with pytest.raises(
+            Refused, match=r"More than 1 alerts .* --from 2000-01-01 --to 2050-01-01 --format html"
+        ) as refused:
+            deciding.export_range(here, caller, date(2000, 1, 1), date(2049, 12, 31), "html")
+        assert refused.value.status == 422
+        assert store.events() == known
 
 
 def test_a_history_that_was_changed_behind_the_ledgers_back_says_so(fresh: str) -> None:
