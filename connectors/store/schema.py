@@ -103,6 +103,9 @@ DRAWN = (
 )
 """The counts of windows that dashboards draw."""
 
+COUNTED = ("acknowledged_at", "severity", "kind", "disposition", "id")
+"""The columns of alerts by which dashboards count them."""
+
 
 def _required(name: str, kind: TypeEngine[Any]) -> Column[Any]:
     return Column(name, kind, nullable=False)
@@ -283,6 +286,17 @@ alerts = Table(
     Index(None, "disposition", "severity", "opened_at"),
     Index(None, "assigned_to", "severity", "opened_at"),
     Index(None, "key", "severity", "opened_at"),
+    # What dashboards count, of those that opened in a time and of those that are open, without
+    # their table and its texts.
+    Index("ix_alerts_drawn", "configuration", "opened_at", *COUNTED),
+    Index(
+        "ix_alerts_open",
+        "configuration",
+        "state",  # else SQLite reads it from the table
+        *COUNTED,
+        postgresql_where=text("state = 'open'"),
+        sqlite_where=text("state = 'open'"),
+    ),
 )
 
 alert_events = Table(
@@ -310,6 +324,14 @@ alert_events = Table(
         postgresql_where=text("subject IS NOT NULL"),
         sqlite_where=text("subject IS NOT NULL"),
     ),
+    # When an alert was raised by the clock, for how long people took.
+    Index(
+        "ix_alert_events_raised",
+        "alert_id",
+        "recorded_at",
+        postgresql_where=text("event = 'opened'"),
+        sqlite_where=text("event = 'opened'"),
+    ),
     Index(
         "ix_alert_events_subjects",
         "sequence",
@@ -329,7 +351,7 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("alert_id", Text, nullable=False, index=True),
+    Column("alert_id", Text, nullable=False),
     _required("event_id", Text()),
     _required("channel", Text()),
     _required("recipient", Text()),
@@ -341,6 +363,7 @@ deliveries = Table(
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("delivered_at", UtcDateTime),
     Index(None, "state", "channel", "next_attempt_at"),
+    Index(None, "alert_id", "channel", "state", "attempts"),  # for dashboards, without payloads
 )
 
 rule_versions = Table(

@@ -14,6 +14,8 @@ from sqlalchemy import event
 from connectors.store import Store
 from pipelines.console import queries, views
 from pipelines.console.queries import Cursor, Order, Queue, Search, Shelf
+from pipelines.dashboards import alerts
+from pipelines.dashboards.asking import Scope, for_sqlite
 from pipelines.dashboards.building import Span, boards, history
 from pipelines.dashboards.checking import check
 from pipelines.report.queries import HOUR, MINUTE, Period
@@ -100,6 +102,19 @@ def test_the_console_finds_what_it_shows_by_indexes(
         queries.message(connection, "bench:7")
     assert len(asked) > 60
     assert reading_all(large, asked) == []
+
+
+def test_alerts_are_counted_without_their_texts(large: Store, year: Span) -> None:
+    if large.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL keeps long texts apart from their rows")
+    scope = Scope(*year, {"configuration": CONFIGURATION})
+    counted = (alerts.OPEN, alerts.UNANSWERED, alerts.OPENED, alerts.FALSE, alerts.DISPOSITIONS)
+    with large.engine.connect() as connection:
+        for sql in (*counted, alerts.DELIVERIES, alerts.LEDGER):
+            explained = f"EXPLAIN QUERY PLAN {for_sqlite(sql, scope)}"
+            plan = [str(step) for *_, step in connection.exec_driver_sql(explained)]
+            assert not [step for step in plan if "BLOOM FILTER" in step], plan
+            assert sql == alerts.LEDGER or "COVERING INDEX ix_alerts_" in plan[0], plan
 
 
 @contextmanager

@@ -24,6 +24,8 @@ DRAWN = (
     "weight_new_negative",
 )
 
+COUNTED = ("acknowledged_at", "severity", "kind", "disposition", "id")
+
 LEDGER_TRIGGERS_SQLITE = (
     """
     CREATE TRIGGER alert_events_no_update BEFORE UPDATE ON alert_events
@@ -142,6 +144,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_alert_events_alert_id", "alert_events", ["alert_id"])
     op.create_index(
+        "ix_alert_events_raised",
+        "alert_events",
+        ["alert_id", "recorded_at"],
+        postgresql_where=sa.text("event = 'opened'"),
+        sqlite_where=sa.text("event = 'opened'"),
+    )
+    op.create_index(
         "ix_alert_events_subject",
         "alert_events",
         ["subject", "sequence"],
@@ -197,6 +206,14 @@ def upgrade() -> None:
         ["key", "severity", "opened_at"],
     ):
         op.create_index(f"ix_alerts_{'_'.join(columns)}", "alerts", columns)
+    op.create_index("ix_alerts_drawn", "alerts", ["configuration", "opened_at", *COUNTED])
+    op.create_index(
+        "ix_alerts_open",
+        "alerts",
+        ["configuration", "state", *COUNTED],
+        postgresql_where=sa.text("state = 'open'"),
+        sqlite_where=sa.text("state = 'open'"),
+    )
     op.create_table(
         "dead_letters",
         sa.Column("id", sa.Text, nullable=False),
@@ -231,7 +248,11 @@ def upgrade() -> None:
         sa.Column("delivered_at", UtcDateTime),
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
     )
-    op.create_index("ix_deliveries_alert_id", "deliveries", ["alert_id"])
+    op.create_index(
+        "ix_deliveries_alert_id_channel_state_attempts",
+        "deliveries",
+        ["alert_id", "channel", "state", "attempts"],
+    )
     op.create_index(
         "ix_deliveries_state_channel_next_attempt_at",
         "deliveries",
