@@ -65,7 +65,8 @@ def page(
     status: int = 200,
     **context: Any,
 ) -> Response:
-    """The page of `template`; `charts` are drawn where it names them."""
+    """The page of `template`; `charts` are drawn where it names them, and those that come later
+    where there are none."""
     here = console(request)
     html = (
         _environment()
@@ -75,7 +76,7 @@ def page(
             path=request.url.path,
             now=here.now(),
             notice=here.notice,
-            charts=bool(charts),
+            charts=charts is not None,
             figures=document.data(charts or {}),
             palette=document.palette(),
             **context,

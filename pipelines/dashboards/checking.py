@@ -98,26 +98,35 @@ def answer(sql: str, store: Store, scope: Scope, points: int = 400) -> Answer:
 
 
 def variables(board: Board, store: Store, scope: Scope) -> Scope:
-    """The scope with the first value of every variable that it does not hold."""
+    """The scope with the first value of every variable that it does not hold. Raises QueryError,
+    StoreError."""
     for variable in board["templating"]["list"]:
-        _, scope = _variable(str(board["title"]), variable, store, scope)
+        if variable["name"] not in scope.values:
+            scope = _with_first(variable, store, scope)
     return scope
+
+
+def _with_first(variable: Mapping[str, Any], store: Store, scope: Scope) -> Scope:
+    value = ""
+    if variable["type"] == "custom":
+        value = str(variable["current"]["value"])
+    elif variable["type"] == "query":
+        rows = answer(variable["query"], store, scope).rows
+        value = str(rows[0][0]) if rows else ""
+    return Scope(scope.start, scope.end, {variable["name"]: value, **scope.values})
 
 
 def _variable(
     board: str, variable: Mapping[str, Any], store: Store, scope: Scope
 ) -> tuple[list[Checked], Scope]:
     """What became of the variable's query, if it has one, and the scope with its value."""
-    name, done, value = variable["name"], [], ""
-    if variable["type"] == "custom":
-        value = variable["current"]["value"]
-    elif variable["type"] == "query":
+    name, done = variable["name"], []
+    if variable["type"] == "query":
         target = {"rawSql": variable["query"], "refId": ""}
         done = [_asked(board, f"variable {name}", target, store, scope, 400)]
-        if done[0].status == "ok":
-            value = str(answer(variable["query"], store, scope).rows[0][0])
-    held = {name: value, **scope.values}
-    return done, Scope(scope.start, scope.end, held)
+        if done[0].status != "ok":
+            return done, Scope(scope.start, scope.end, {name: "", **scope.values})
+    return done, _with_first(variable, store, scope)
 
 
 def _asked(

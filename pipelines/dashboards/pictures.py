@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
@@ -32,9 +32,11 @@ _SQLITES_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}")
 class Picture:
     """One panel: a `number`, a `chart` or a `table`; `note` where there is none of them.
 
-    `width`: in columns of Grafana's 24; `left_out`: rows of the table that are not shown.
+    `panel`: its number on the dashboard; `width`: in columns of Grafana's 24; `left_out`: rows of
+    the table that are not shown.
     """
 
+    panel: int
     title: str
     description: str
     width: int
@@ -87,17 +89,38 @@ def style() -> str:
 def view(board: Board, store: Store, scope: Scope) -> BoardView:
     """A dashboard's panels of the store, with what is in them now."""
     scope = variables(board, store, scope)
-    named = [one for one in board["templating"]["list"] if one["type"] != "datasource"]
     marks = _marks(board, store, scope)
-    ours = [panel for panel in board["panels"] if "rawSql" in panel["targets"][0]]
+    pictures = [_picture(board["uid"], panel, store, scope, marks) for panel in _ours(board)]
+    return replace(outline(board, scope), pictures=pictures)
+
+
+def picture(board: Board, store: Store, scope: Scope, number: int) -> Picture | None:
+    """One panel with what is in it now; None where the dashboard has none of that number."""
+    for panel in _ours(board):
+        if panel["id"] == number:
+            scope = variables(board, store, scope)
+            marks = _marks(board, store, scope) if panel["type"] == "timeseries" else []
+            return _picture(board["uid"], panel, store, scope, marks)
+    return None
+
+
+def outline(board: Board, scope: Scope) -> BoardView:
+    """A dashboard of which no panel was asked yet; `scope` holds all its variables."""
+    named = [one for one in board["templating"]["list"] if one["type"] != "datasource"]
+    ours = _ours(board)
     return BoardView(
         uid=board["uid"],
         title=board["title"],
         description=board["description"],
         of=[(one["label"], inert.visible(scope.values[one["name"]])) for one in named],
-        pictures=[_picture(board["uid"], panel, store, scope, marks) for panel in ours],
+        pictures=[_of(panel) for panel in ours],
         elsewhere=len(board["panels"]) - len(ours),
     )
+
+
+def _ours(board: Board) -> list[dict[str, Any]]:
+    """The panels of the store."""
+    return [panel for panel in board["panels"] if "rawSql" in panel["targets"][0]]
 
 
 def _marks(board: Board, store: Store, scope: Scope) -> charts.Marks:
@@ -134,8 +157,13 @@ def _picture(
 
 
 def _of(panel: Mapping[str, Any], **what: Any) -> Picture:
-    title, description = panel["title"], panel["description"]
-    return Picture(title=title, description=description, width=panel["gridPos"]["w"], **what)
+    return Picture(
+        panel=panel["id"],
+        title=panel["title"],
+        description=panel["description"],
+        width=panel["gridPos"]["w"],
+        **what,
+    )
 
 
 def _figure(

@@ -42,10 +42,17 @@
     },
     { rootMargin: "800px" },
   );
-  for (const place of places) {
+  const show = (place) => {
     place.style.height = `${figures[place.id].layout.height}px`;
     near.observe(place);
-  }
+  };
+  places.forEach(show);
+  // A chart that came after its page.
+  addEventListener("figure", ({ target, detail }) => {
+    figures[target.id] = detail;
+    places.push(target);
+    show(target);
+  });
   const print = (now) => {
     printing = now;
     places.forEach(draw);

@@ -1,34 +1,41 @@
 """How fast the console answers over a large store: python -m tests.benchmarks.console [options].
 
 Fills a store with a year of messages, their windows, and alerts with a ledger; starts the console
-as users do; asks for each page again and again; prints the 50th and 95th percentile of each. First
-on SQLite, then on PostgreSQL where it is installed. Ends with 1 where a page's 95th percentile is
-above `--most` milliseconds.
+as users do; asks for each page again and again; prints the 50th and 95th percentile of each. A
+dashboard is a page and a request for each panel: its line is that of the slowest of them, with
+`--panels` there is one for each. First on SQLite, then on PostgreSQL where it is installed. Ends
+with 1 where the 95th percentile of any request is above `--most` milliseconds.
 """
 
 import argparse
 import itertools
 import random
+import re
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
+    JSON,
     BindParameter,
     ColumnElement,
+    Connection,
+    LargeBinary,
     String,
+    Table,
     case,
     func,
     insert,
     literal,
     select,
+    true,
     type_coerce,
 )
 
@@ -38,7 +45,15 @@ from alerting.decisions import MACHINE
 from alerting.ledger import Entry, Point
 from alerting.spike import KINDS, SEVERITIES
 from connectors.store import Store
-from connectors.store.schema import UtcDateTime, tags, window_stats
+from connectors.store.schema import (
+    UtcDateTime,
+    alerts,
+    dead_letters,
+    late_messages,
+    spikes,
+    tags,
+    window_stats,
+)
 from models.entities import Recogniser
 from models.tags import SENTIMENTS, TOPICS
 from pipelines.console.queries import Queue, Search, queue, search
@@ -70,7 +85,8 @@ def main() -> None:
     parser.add_argument("--alerts", type=int, default=100_000)
     parser.add_argument("--companies", type=int, default=500)
     parser.add_argument("--requests", type=int, default=40, help="of each page")
-    parser.add_argument("--most", type=float, default=300.0, help="ms that a page may take")
+    parser.add_argument("--panels", action="store_true", help="a line for each panel")
+    parser.add_argument("--most", type=float, default=300.0, help="ms that a request may take")
     parser.add_argument("--database", help="An empty store, instead of one of each kind that goes.")
     given = parser.parse_args()
     slow: list[str] = []
@@ -81,8 +97,10 @@ def main() -> None:
             fill(database, given.messages, given.alerts, given.companies)
             print(f"filled in {time.monotonic() - begun:.0f} s", flush=True)
             with serving(database, FORESHOCK_CONSOLE__REQUESTS_A_MINUTE="1000000") as url:
-                found = ask(url, database, given.alerts // 20, given.requests)
-            slow += [f"{name}: {page}, {p95:.0f} ms" for page, p95 in found if p95 > given.most]
+                found = ask(url, database, given)
+            slow += [
+                f"{name}: {one.page}, {one.p95:.0f} ms" for one in found if one.p95 > given.most
+            ]
     if slow:
         sys.exit("\nabove {:g} ms at the 95th percentile:\n{}".format(given.most, "\n".join(slow)))
 
@@ -126,6 +144,7 @@ def fill(database: str, messages: int, alerts: int, companies: int) -> None:
         at_work(store)
         _deliveries(store, alerts)
         with store.engine.begin() as connection:
+            _copy_alerts(connection)
             connection.exec_driver_sql("ANALYZE")
 
 
@@ -329,6 +348,58 @@ def _deliveries(store: Store, alerts: int) -> None:
             tx.upsert("deliveries", some)
 
 
+def _copy_alerts(connection: Connection) -> None:
+    """For each alert a spike; for each that is open a late message and a dead letter."""
+    alert = alerts.c
+    numbers = ("observed", "expected", "dispersion", "log10_tail", "surprise", "threshold")
+    _copy(
+        connection,
+        spikes,
+        true(),
+        id=alert.id,
+        key=alert.key,
+        kind=alert.kind,
+        phase=literal("opening"),
+        window_start=alert.opened_at,
+        window_end=alert.opened_at,
+        scale_seconds=literal(3600),
+        **dict.fromkeys((*numbers, "negative_share", "expected_negative_share"), literal(1.5)),
+        severity=alert.severity,
+        counts=literal({}, JSON),
+        message_ids=literal([], JSON),
+        configuration=alert.configuration,
+        model=alert.model,
+        final=true(),
+    )
+    _copy(
+        connection,
+        late_messages,
+        alert.state == "open",
+        message_id=alert.id,
+        published_at=alert.opened_at,
+        frontier=alert.opened_at,
+        reason=alert.severity,
+    )
+    _copy(
+        connection,
+        dead_letters,
+        alert.state == "open",
+        id=alert.id,
+        source=alert.model,
+        stage=alert.severity,
+        reason=alert.kind,
+        error=alert.kind,
+        payload=literal(b"{" * 300, LargeBinary),
+        payload_size=literal(300),
+        recorded_at=alert.opened_at,
+    )
+
+
+def _copy(connection: Connection, table: Table, which: ColumnElement[bool], **columns: Any) -> None:
+    values = (value.label(name) for name, value in columns.items())
+    connection.execute(insert(table).from_select(list(columns), select(*values).where(which)))
+
+
 def _decide(store: Store) -> None:
     """People have dealt with nine tenths of what is resolved; the queue is long all the same."""
     table = "UPDATE alerts SET acknowledged_at = updated_at, acknowledged_by = 'carl'"
@@ -340,17 +411,33 @@ def _decide(store: Store) -> None:
         connection.exec_driver_sql(f"{table} WHERE state = 'open' AND substr(id, 24) = '0'")
 
 
-def ask(url: str, database: str, depth: int, requests: int) -> list[tuple[str, float]]:
-    """Each page `requests` times, for different alerts, companies and words; returns the 95th
-    percentile of each, in ms."""
+Address = Callable[[], str]
+"""Of a page: another alert, company or word each time."""
+
+
+class Measured(NamedTuple):
+    """What the requests of a page took, in ms."""
+
+    page: str
+    p50: float
+    p95: float
+    most: float
+
+    def show(self) -> None:
+        """A line of the table."""
+        print(f"{self.page:<64}{self.p50:>8.0f}{self.p95:>8.0f}{self.most:>8.0f}", flush=True)
+
+
+def ask(url: str, database: str, given: argparse.Namespace) -> list[Measured]:
+    """Each page, and each panel of the dashboards, `--requests` times."""
     chance = random.Random(7)
     carl = Visitor(url, "carl")
     with Store.open(database) as store, store.snapshot() as connection:
         rows, _ = queue(connection, Queue(), None, 500)
-        deep = queue(connection, Queue(), None, depth)[1]
+        deep = queue(connection, Queue(), None, given.alerts // 20)[1]
         far = search(connection, Search(), None, 500).next
     keys = [row["key"].partition(":")[2] for row in rows]
-    pages = {
+    pages: dict[str, Address] = {
         "queue, to do": lambda: "/alerts",
         "queue, open, newest": lambda: "/alerts?shelf=open&order=newest",
         "queue, mine": lambda: "/alerts?shelf=mine",
@@ -378,15 +465,45 @@ def ask(url: str, database: str, depth: int, requests: int) -> list[tuple[str, f
             "&start=2025-06-01T00:00:00Z&end=2026-01-01T00:00:00Z"
         ),
     }
-    print(f"{'page':<22}{'p50':>8}{'p95':>8}{'most':>8}   ms")
+    print(f"{'page':<64}{'p50':>8}{'p95':>8}{'most':>8}   ms")
     found = []
-    for name, path in pages.items():
-        carl.get(path())
-        took = sorted(_timed(carl, path()) for _ in range(requests))
-        p95 = statistics.quantiles(took, n=20, method="inclusive")[-1]
-        print(f"{name:<22}{statistics.median(took):>8.0f}{p95:>8.0f}{took[-1]:>8.0f}", flush=True)
-        found.append((name, p95))
+    for name, address in pages.items():
+        found.append(_measured(carl, name, address, given.requests))
+        found[-1].show()
+    for dashboard in _dashboards(carl, lambda: chance.choice(keys)):
+        parts = [_measured(carl, *part, given.requests) for part in dashboard.items()]
+        slowest = max(parts, key=lambda part: part.p95)
+        for one in parts if given.panels else [slowest]:
+            one.show()
+        found += parts
     return found
+
+
+def _dashboards(carl: Visitor, company: Callable[[], str]) -> Iterator[dict[str, Address]]:
+    """Of each dashboard, over each period that it offers: its page, and its panels."""
+    for board in ("mood", "company", "topic", "alerts", "health"):
+        page = carl.get(f"/dashboards/{board}").text
+        panels = re.findall(r'panel=(\d+)">Show<span class="unseen"> ([^<]+)<', page)
+        assert panels, board
+        # Without a name the page looks for the company with most messages; its panels have one.
+        of, named = f"/dashboards/{board}", company if board == "company" else None
+        for days in re.findall(r'\?days=(\d+)"', page):
+            what = f"{board}, {days} days"
+            yield {what: _address(f"{of}?days={days}")} | {
+                f"{what}: {title}": _address(of, named, f"?days={days}&panel={number}")
+                for number, title in panels
+            }
+
+
+def _address(of: str, name: Callable[[], str] | None = None, shown: str = "") -> Address:
+    return lambda: f"{of}/{name()}{shown}" if name else f"{of}{shown}"
+
+
+def _measured(visitor: Visitor, page: str, address: Address, requests: int) -> Measured:
+    _timed(visitor, address())
+    took = sorted(_timed(visitor, address()) for _ in range(requests))
+    p95 = statistics.quantiles(took, n=20, method="inclusive")[-1]
+    return Measured(page, statistics.median(took), p95, took[-1])
 
 
 def _timed(visitor: Visitor, path: str) -> float:

@@ -11,12 +11,10 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
-from sqlalchemy import JSON, Connection, LargeBinary, Table, insert, literal, select, true
 
-from connectors.store import Store, schema
+from connectors.store import Store
 from pipelines.dashboards.building import Span, boards, history
 from pipelines.dashboards.checking import Checked, check
 from tests.benchmarks.console import fill as fill_with_messages_and_alerts
@@ -34,76 +32,12 @@ def fill(url: str, messages: int, alerts: int) -> None:
     """A year of all that the panels read; the database is set up as the docs say."""
     fill_with_messages_and_alerts(url, messages, alerts, _COMPANIES)
     with Store.open(url) as store:
-        with store.engine.begin() as connection:
-            _fill_the_rest(connection)
         if store.engine.dialect.name == "postgresql":
             alone = store.engine.execution_options(isolation_level="AUTOCOMMIT")
             with alone.connect() as connection:
                 connection.exec_driver_sql("VACUUM ANALYZE")
                 name = store.engine.url.database
                 connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET jit = off')
-
-
-def _fill_the_rest(connection: Connection) -> None:
-    """For each alert a spike, a delivery, a late message and a dead letter."""
-    alert = schema.alerts.c
-    numbers = ("observed", "expected", "dispersion", "log10_tail", "surprise", "threshold")
-    _copy(
-        connection,
-        schema.spikes,
-        id=alert.id,
-        key=alert.key,
-        kind=alert.kind,
-        phase=literal("opening"),
-        window_start=alert.opened_at,
-        window_end=alert.opened_at,
-        scale_seconds=literal(3600),
-        **dict.fromkeys((*numbers, "negative_share", "expected_negative_share"), literal(1.5)),
-        severity=alert.severity,
-        counts=literal({}, JSON),
-        message_ids=literal([], JSON),
-        configuration=alert.configuration,
-        model=alert.model,
-        final=true(),
-    )
-    _copy(
-        connection,
-        schema.deliveries,
-        id=alert.id,
-        alert_id=alert.id,
-        event_id=alert.id,
-        channel=alert.kind,
-        recipient=literal("desk"),
-        payload=literal({}, JSON),
-        state=literal("delivered"),
-        attempts=literal(1),
-        recorded_at=alert.opened_at,
-    )
-    _copy(
-        connection,
-        schema.late_messages,
-        message_id=alert.id,
-        published_at=alert.opened_at,
-        frontier=alert.opened_at,
-        reason=alert.severity,
-    )
-    _copy(
-        connection,
-        schema.dead_letters,
-        id=alert.id,
-        source=alert.model,
-        stage=alert.severity,
-        reason=alert.kind,
-        error=alert.kind,
-        payload=literal(b"{" * 300, LargeBinary),
-        payload_size=literal(300),
-        recorded_at=alert.opened_at,
-    )
-
-
-def _copy(connection: Connection, table: Table, **columns: Any) -> None:
-    values = (value.label(name) for name, value in columns.items())
-    connection.execute(insert(table).from_select(list(columns), select(*values)))
 
 
 def measure(url: str, rounds: int) -> dict[Place, list[float]]:

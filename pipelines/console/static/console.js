@@ -13,6 +13,29 @@
     });
     addEventListener("pagehide", () => source.close());
   }
+  const load = async (place) => {
+    const link = place.querySelector("a");
+    place.ariaBusy = "true";
+    const answer = await fetch(link.href).catch(() => null);
+    const page = new DOMParser().parseFromString((await answer?.text()) ?? "", "text/html");
+    const panel = page.querySelector(".panel");
+    if (!panel) {
+      place.ariaBusy = null;
+      place.classList.remove("waiting");
+      link.before("This could not be loaded. ");
+      return;
+    }
+    place.replaceWith(panel);
+    const figures = JSON.parse(page.getElementById("figures")?.textContent ?? "{}");
+    for (const chart of panel.querySelectorAll(".chart")) {
+      chart.dispatchEvent(new CustomEvent("figure", { bubbles: true, detail: figures[chart.id] }));
+    }
+  };
+  // Two at a time: the console has others to answer.
+  const waiting = [...document.querySelectorAll(".panel.waiting")];
+  const next = () => waiting.length && load(waiting.shift()).then(next);
+  next();
+  next();
   for (const select of document.querySelectorAll("form.filters[method=get] select")) {
     select.addEventListener("change", () => select.form.requestSubmit());
   }

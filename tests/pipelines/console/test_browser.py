@@ -41,6 +41,11 @@ CONTRAST = """(() => {
 })()"""
 
 
+LOADED = """new Promise(done => { const there = of => document.querySelector(of);
+  const look = () => there('.panel.waiting') || there('.board .chart') && !there('.main-svg')
+    ? setTimeout(look, 50) : done(document.querySelectorAll('.main-svg').length); look(); })"""
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("crawl") / "store.db"
@@ -60,15 +65,19 @@ def url(database: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     running = Browser(tmp_path_factory.mktemp("profile"))
-    running.open(f"{url}/login")
-    running.value(
+    log_in(running, url)
+    yield running
+    running.close()
+
+
+def log_in(browser: Browser, url: str) -> None:
+    browser.open(f"{url}/login")
+    browser.value(
         f"document.querySelector('[name=name]').value = 'carl';"
         f"document.querySelector('[name=password]').value = '{PASSWORD}'"
     )
-    click(running, "main button")
-    assert running.value("location.pathname") == "/alerts"
-    yield running
-    running.close()
+    click(browser, "main button")
+    assert browser.value("location.pathname") == "/alerts"
 
 
 def click(browser: Browser, selector: str) -> None:
@@ -151,6 +160,7 @@ def test_all_pages_can_be_read_and_used_by_everybody(
         "/dashboards/topic",
         "/dashboards/alerts",
         "/dashboards/health",
+        "/dashboards/mood?panel=5",
         "/messages?q=AMZN",
         "/messages/t:100",
         "/silences",
@@ -161,6 +171,8 @@ def test_all_pages_can_be_read_and_used_by_everybody(
         "/account",
     ):
         browser.open(url + path)
+        browser.value(LOADED)
+        assert "could not be loaded" not in said(browser), path
         assert complaints(browser) == [], path
         assert browser.value("document.querySelectorAll('main, h1').length") == 2, path
         assert browser.value(UNLABELLED) == [], path
@@ -177,6 +189,20 @@ def test_all_pages_can_be_read_and_used_by_everybody(
             )
             wide = browser.value("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, (path, width)
+
+
+def test_a_dashboards_panels_come_after_it_and_are_drawn(browser: Browser, tmp_path: Path) -> None:
+    database = tmp_path / "store.db"
+    with filled(database, texts=HOSTILE, urls=ADDRESSES, alerts=()) as store:
+        populate(store)
+    with serving(f"sqlite:///{database}") as url:
+        here = url.replace("127.0.0.1", "localhost")  # whose cookies are others
+        log_in(browser, here)
+        for path in ("/dashboards", "/dashboards/company/AMZN", "/dashboards/mood?panel=5"):
+            browser.open(here + path)
+            assert browser.value(LOADED) > 0, path
+            assert browser.value("document.querySelectorAll('.panel').length") > ("=" not in path)
+            assert complaints(browser) == [], path
 
 
 def test_an_open_queue_says_that_something_happened(

@@ -42,6 +42,12 @@ def alerts(visitor: Visitor, shelf: str = "all") -> list[str]:
     return list(dict.fromkeys(re.findall(r'<th scope="row"><a href="/alerts/(\w+)"', page)))
 
 
+def panels(visitor: Visitor, path: str) -> list[str]:
+    """Where the panels of a dashboard stand."""
+    found = re.findall(r'href="(/dashboards[^"]+&amp;panel=\d+)">Show<', visitor.get(path).text)
+    return [address.replace("&amp;", "&") for address in found]
+
+
 def test_a_case_from_the_queue_to_the_regulator(fresh: str) -> None:
     with serving(fresh) as url:
         carl = Visitor(url, "carl")
@@ -185,13 +191,15 @@ def test_every_page_answers_on_postgresql(postgresql_url: str) -> None:
         carl = Visitor(url, "carl")
         first = alerts(carl)[0]
         assert carl.post(f"/alerts/{first}/acknowledge").status_code == 303
+        names = ("mood", "company", "topic", "alerts", "health")
         for path in (
             *(f"/alerts?shelf={s}" for s in ("to-do", "open", "unacknowledged", "mine", "all")),
             *(f"/alerts?order={order}" for order in ("severe", "newest", "oldest")),
             f"/alerts/{first}",
             "/mood",
             "/dashboards",
-            *(f"/dashboards/{name}" for name in ("company", "topic", "alerts", "health")),
+            *(f"/dashboards/{name}" for name in names),
+            *(panel for name in names for panel in panels(carl, f"/dashboards/{name}")),
             "/messages?q=Boeing&company=A&sentiment=negative",
             "/ledger",
             "/account",
@@ -220,7 +228,12 @@ def test_dashboards_are_drawn_as_grafana_would(visitor: VisitorNamed) -> None:
         name = board["uid"].removeprefix("foreshock-")
         page = ann.get(f"/dashboards/{name}").text
         ours = [panel for panel in board["panels"] if "rawSql" in panel["targets"][0]]
-        assert [panel for panel in ours if f"<h3>{panel['title']}</h3>" not in page] == []
+        for panel, address in zip(ours, panels(ann, f"/dashboards/{name}"), strict=True):
+            assert f"<h3>{panel['title']}</h3>" in page
+            alone = ann.get(address).text
+            assert alone.count('<figure class="panel') == 1
+            assert f"<h3>{panel['title']}</h3>" in alone
+            assert ('id="figures">{}<' in alone) == ('class="chart"' not in alone)
     assert 'href="/dashboards/company/AMZN"' in ann.get("/companies/AMZN").text
     page = ann.get("/dashboards/company/AMZN?days=1").text
     assert "Company: <bdi>AMZN</bdi>" in page
@@ -228,7 +241,16 @@ def test_dashboards_are_drawn_as_grafana_would(visitor: VisitorNamed) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["nothing", "company/NOBODY", "company/x'%20OR%201=1--", "mood/AMZN", "topic/AMZN"]
+    "path",
+    [
+        "nothing",
+        "company/NOBODY",
+        "company/x'%20OR%201=1--",
+        "mood/AMZN",
+        "topic/AMZN",
+        "mood?panel=99",
+        "health?panel=1",
+    ],
 )
 def test_a_dashboard_of_what_is_not_there_is_not_found(visitor: VisitorNamed, path: str) -> None:
     assert visitor("ann").get(f"/dashboards/{path}").status_code == 404
