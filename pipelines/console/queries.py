@@ -221,7 +221,8 @@ def opened_within(connection: Connection, span: Period, limit: int) -> list[str]
 
 
 def newest_configuration(connection: Connection) -> str | None:
-    """The configuration under which there are the newest windows; None where there are none."""
+    """The configuration under which there are the newest windows, of several the first by name as
+    on the dashboards; None where there are none."""
     stats, newest = window_stats.c, None
     name = connection.scalar(select(func.min(stats.configuration)))
     while name is not None:
@@ -230,7 +231,7 @@ def newest_configuration(connection: Connection) -> str | None:
                 stats.configuration == name, stats.key == "overall", stats.seconds == HOUR
             )
         )
-        if last is not None and (newest is None or last >= newest[0]):
+        if last is not None and (newest is None or last > newest[0]):
             newest = (last, name)
         # The next one by a step in the index: a DISTINCT would read all rows.
         name = connection.scalar(

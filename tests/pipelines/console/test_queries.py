@@ -154,7 +154,8 @@ def test_the_newest_configuration_is_that_of_the_newest_windows(store: Store) ->
         rows = queries.windows(
             connection, CONFIGURATION, "overall", 3600, Period(START, START + timedelta(days=3)), 9
         )
-    later = [{**row, "configuration": "0", "start": START + timedelta(days=9)} for row in rows[:1]]
+    newer = {**rows[0], "start": START + timedelta(days=9)}
+    later = [{**newer, "configuration": name} for name in "01"]
     with store.transaction() as tx:
         tx.upsert("window_stats", later)
     with store.snapshot() as connection:
