@@ -146,6 +146,10 @@ def fill(database: str, messages: int, alerts: int, companies: int) -> None:
         with store.engine.begin() as connection:
             _copy_alerts(connection)
             connection.exec_driver_sql("ANALYZE")
+        if store.engine.dialect.name == "postgresql":  # as it does by itself after a while
+            alone = store.engine.execution_options(isolation_level="AUTOCOMMIT")
+            with alone.connect() as connection:
+                connection.exec_driver_sql("VACUUM")
 
 
 def batches(rows: Iterator[Any]) -> Iterator[list[Any]]:

@@ -35,7 +35,6 @@ def fill(url: str, messages: int, alerts: int) -> None:
         if store.engine.dialect.name == "postgresql":
             alone = store.engine.execution_options(isolation_level="AUTOCOMMIT")
             with alone.connect() as connection:
-                connection.exec_driver_sql("VACUUM ANALYZE")
                 name = store.engine.url.database
                 connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET jit = off')
 
