@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 demo: setup
 	@$(BIN)/foreshock demo
 
+# Two files of tests side by side: many wait for servers, of which each side has its own.
 test: setup-test lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # An hour: fifty kills of the live job's parts, then a comparison with a replay.
 faults: setup-test
