@@ -4,6 +4,7 @@ These services know no idempotency key: after a break at the wrong moment they m
 twice.
 """
 
+import logging
 import re
 from urllib.parse import unquote
 
@@ -21,6 +22,11 @@ from alerting.inert import one_line
 _SAID = 200
 _HIDDEN = 4  # characters from which a part of an address is taken for a secret
 _SERIOUS = frozenset({"high", "critical"})
+
+# Its log names whole addresses; what it says of a delivery is kept with that, masked.
+_its_log = logging.getLogger("apprise")
+_its_log.addHandler(logging.NullHandler())
+_its_log.propagate = False
 
 
 class Chat:

@@ -1,6 +1,9 @@
 """Apprise: an address is all of a service; it is a secret, and texts call nobody."""
 
 import json
+import logging
+from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -70,12 +73,21 @@ def test_no_redirect_is_followed(tmp_path: Path) -> None:
         assert elsewhere.requests == []
 
 
+@pytest.fixture
+def logged() -> Iterator[StringIO]:
+    """All that reaches the root's handlers, which `caplog` sees of more loggers than these do."""
+    handler = logging.StreamHandler(StringIO())
+    logging.getLogger().addHandler(handler)
+    yield handler.stream
+    logging.getLogger().removeHandler(handler)
+
+
 @pytest.mark.parametrize(
     "address", [f"nothing://{SECRET}", SECRET, f"json://a/{SECRET} json://b/{SECRET}"]
 )
 def test_a_bad_address_is_found_at_the_start_and_not_repeated(
-    address: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    address: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], logged: StringIO
 ) -> None:
     with pytest.raises(ConfigurationError) as error:
         channel(address, tmp_path)
-    assert SECRET not in str(error.value) + "".join(capfd.readouterr())
+    assert SECRET not in str(error.value) + "".join(capfd.readouterr()) + logged.getvalue()
