@@ -306,6 +306,8 @@ def _engine(url: str | Path, busy_seconds: float) -> Engine:
         ) from error
     if engine.dialect.name == "sqlite":
         _set_up_sqlite(engine, busy_seconds)
+    else:
+        event.listen(engine, "connect", _set_up_postgresql)
     return engine
 
 
@@ -316,6 +318,13 @@ def _parsed(url: str | Path) -> URL:
     # Name the driver: which one SQLAlchemy picks by itself depends on its version.
     plain = parsed.drivername in ("postgresql", "postgres")
     return parsed.set(drivername="postgresql+psycopg") if plain else parsed
+
+
+def _set_up_postgresql(connection: Any, _record: object) -> None:
+    # To compile queries as short as ours takes longer than they do: up to seconds.
+    connection.autocommit = True
+    connection.execute("SET jit = off")
+    connection.autocommit = False
 
 
 def _set_up_sqlite(engine: Engine, busy_seconds: float) -> None:

@@ -192,3 +192,9 @@ def test_two_processes_writing_at_once_lose_nothing(tmp_path: Path) -> None:
     with Store.open(path) as store, store.transaction() as tx:
         assert len(tx.rows(schema.messages.select())) == 1_000
         assert len(tx.state("shared")) == 100  # none read what the other was about to change
+
+
+def test_postgresql_compiles_no_queries(postgresql_url: str) -> None:
+    Store.upgrade(postgresql_url)
+    with Store.existing(postgresql_url) as store, store.snapshot() as connection:
+        assert connection.exec_driver_sql("SHOW jit").scalar() == "off"
