@@ -1,5 +1,6 @@
 """Runs the console: opens the store, and answers until it is stopped."""
 
+import gc
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -89,6 +90,8 @@ def serve(running: Console, address: Address) -> None:
     # Before the first request asks for them: the companies' names, and the files of the pages.
     display_name("entity:")
     assets()
+    gc.collect()
+    gc.freeze()  # else, now and then, a request waits while all that was imported is looked through
     uvicorn.run(
         build(running),
         host=address.host,
