@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 
 import msgspec
 
@@ -59,7 +61,7 @@ def dead_letter_records(topics: TopicNames, letters: Iterable[DeadLetter]) -> It
 class Publisher:
     """Writes records, patiently; travels in a graph. Without `settings` it writes nothing.
 
-    The connection is the process's own.
+    The connections are the process's own.
     """
 
     def __init__(
@@ -73,12 +75,16 @@ class Publisher:
         back, with the reason."""
         if self._settings is None:
             return ()
-        return self._written(self._settings, list(records(self._settings.topics)))
+        refused: list[DeadLetter] = []
+        for _, batch in groupby(records(self._settings.topics), key=itemgetter(0)):
+            refused += self._written(self._settings, list(batch))
+        return refused
 
     def _written(self, settings: KafkaSettings, batch: Sequence[Addressed]) -> Sequence[DeadLetter]:
+        """Of one topic."""
         while True:
             try:
-                _send(settings, batch)
+                _sending(settings, batch[0][0]).send(batch)
             except BrokerAway as error:
                 _log.warning("Kafka is away, trying again in %g s: %s", _WAIT, error)
                 self._sleep(_WAIT)
@@ -90,25 +96,30 @@ class Publisher:
                 return ()
 
 
-_sending = threading.Lock()
+class _Sending:
+    """The process's connection for one topic: the many buckets of a minute hold up no message."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._sink: KafkaSink | None = None
+
+    def send(self, batch: Iterable[Addressed]) -> None:
+        with self._lock:
+            sink = self._sink = self._sink or KafkaSink(self._settings)
+            try:
+                for topic, record in batch:
+                    sink.send(topic, record)
+                sink.flush()
+            except BaseException:
+                self._sink = None  # what it still holds is of this batch, and will be sent again
+                sink.close()
+                raise
 
 
 @cache
-def _sink(settings: KafkaSettings) -> KafkaSink:
-    return KafkaSink(settings)
-
-
-def _send(settings: KafkaSettings, batch: Iterable[Addressed]) -> None:
-    with _sending:
-        sink = _sink(settings)
-        try:
-            for topic, record in batch:
-                sink.send(topic, record)
-            sink.flush()
-        except BaseException:
-            _sink.cache_clear()  # what it still holds is of this batch, and will be sent again
-            sink.close()
-            raise
+def _sending(settings: KafkaSettings, topic: str) -> _Sending:
+    return _Sending(settings)
 
 
 def _refused(topic: str, record: Outgoing, error: BrokerError) -> DeadLetter:

@@ -1,6 +1,7 @@
 """Records into Kafka: at least once, and never more under way than fits into a bounded buffer."""
 
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -100,6 +101,8 @@ class KafkaSink(Closing):
 
     def flush(self) -> None:
         """Waits until the broker has confirmed all that was sent."""
+        with suppress(KafkaTimeoutError):  # of which the first record's answer tells
+            self._producer.flush(self._settings.stall_seconds)
         while self._under_way:
             self._settle()
 

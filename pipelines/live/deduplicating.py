@@ -18,11 +18,11 @@ from pipelines.records import Arrival, micros
 FRESH = "fresh"
 LATE = "late"
 
-_SHARDS = 64
-"""Over how many keys the ids are spread: the most workers that can share the tagging."""
+_SHARDS = 16
+"""Over how many keys the ids are spread: the most workers that can share the tagging. Each that a
+bundle touches costs it some calls to the engine."""
 
-
-_ALWAYS = 1000
+_ALWAYS = 4_000
 """So many ids of a shard are remembered, however old they are."""
 
 Entry = tuple[int, str]
