@@ -29,8 +29,8 @@ from pipelines.telemetry.logs import configure_as_started
 from pipelines.telemetry.traces import flush
 
 _STATE_CACHE_BYTES = 0
-"""Steps hold their state themselves (`memory`); and to weigh a value for the cache, Beam goes through
-all modules each time."""
+"""Steps hold their state themselves (`memory`), and to weigh a value for the cache, Beam goes
+through all modules each time."""
 
 _REQUESTS_AT_ONCE = 8
 _PARENT_SECONDS = 0.5

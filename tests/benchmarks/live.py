@@ -73,11 +73,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=150)
     given = parser.parse_args()
     messages = of_the_sample(given.messages)
+    before = bare(messages)
     with live_job() as job:
-        before = bare(messages)
         job.send(messages)
         job.wait_for(len(messages))
         reached = job.rate()
+        job.wait_until_quiet()
         after = bare(messages)
         alone = statistics.mean((before, after))
         print(f"bare tagger {before:,.0f} and {after:,.0f} messages a second")

@@ -29,6 +29,7 @@ NOW = "now"
 _TOPIC = "benchmark"
 _PARTITIONS = 3
 _TICK_SECONDS = 0.05
+_QUIET_SECONDS = 5.0
 
 
 class Job:
@@ -86,6 +87,13 @@ class Job:
                 raise SystemExit(f"the job has ended; see {self._folder}/live.log")
             time.sleep(0.5)
         return time.monotonic() - started
+
+    def wait_until_quiet(self) -> None:
+        """Waits until minutes are no longer written, which come behind their messages."""
+        counted = -1
+        while (now := int(self.ask("SELECT count(*) FROM window_stats")[0][0])) != counted:  # type: ignore[call-overload]
+            counted = now
+            time.sleep(_QUIET_SECONDS)
 
     def rate(self) -> float:
         """Messages a second, from the first row to the last."""
