@@ -11,7 +11,7 @@ demo: setup
 
 # Two files of tests side by side: many wait for servers, of which each side has its own.
 test: setup-test lint
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # An hour: fifty kills of the live job's parts, then a comparison with a replay.
 faults: setup-test
