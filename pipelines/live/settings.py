@@ -19,4 +19,4 @@ class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parallelism: int = 1
     checkpoint_seconds: float = 10.0
     bundle_messages: int = 500
-    bundle_milliseconds: int = 100
+    bundle_milliseconds: int = 20
